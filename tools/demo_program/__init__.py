@@ -1,0 +1,1 @@
+"""What ./tools/demo runs: a conductor that starts two workers and a coordinator and shows what they report."""

@@ -1,0 +1,182 @@
+"""Settings of a runtime: one frozen dataclass, made from keyword arguments and the environment, checked once."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypedDict
+
+from zmqagents.errors import ConfigError
+
+LOOPBACK = ("127.0.0.1",)
+MAX_LABEL_BYTES = 255  # SPEC.md section 6.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeConfig:
+    """Every setting of ``ZmqAgentRuntime``. Times are seconds, sizes bytes."""
+
+    cluster: str = "default"
+    """Processes see only those of their own cluster. Environment: ``ZMQAGENTS_CLUSTER``."""
+    instance_id: str = ""
+    """A label for people, in logs and ``peers()``; host name and process id if empty. Environment: ``INSTANCE_ID``."""
+    discovery: str = "mdns"
+    """``"mdns"``, or ``"none"`` to use ``seeds`` alone. Environment: ``ZMQAGENTS_DISCOVERY``."""
+    interfaces: tuple[str, ...] = ("loopback",)
+    """Where mDNS asks and answers: ``"loopback"``, ``"all"``, or names or addresses of interfaces."""
+    seeds: tuple[str, ...] = ()
+    """``tcp://host:port`` of processes to ask; a name with several addresses means all of them. They are used besides
+    mDNS. Environment: ``ZMQAGENTS_SEEDS``, separated by commas."""
+    listen: tuple[str, ...] = LOOPBACK
+    """Addresses to listen on. Without a cluster key only loopback addresses are accepted."""
+    port: int = 0
+    """Port that others dial; 0 takes a free one. Fix it for a process that is somebody's seed. Environment:
+    ``ZMQAGENTS_PORT``."""
+    discovery_timeout_s: float = 5.0
+    """How long a call to a type that nobody hosts yet waits before it is undeliverable. Longer rides out slow starts;
+    shorter tells a typing mistake sooner."""
+    join_timeout_s: float = 3.0
+    """How long ``start`` waits for the peers that discovery has shown to tell what they know; then it goes on, and logs
+    who did not answer."""
+    settle_s: float | None = None
+    """How long ``start`` waits for the first mDNS answers; None takes the measured default of the mDNS module."""
+    call_timeout_s: float | None = None
+    """Deadline of every call that doesn't set its own; None is no deadline, as in AutoGen."""
+    send_timeout_s: float = 30.0
+    """How long a sender waits for a peer whose window is full, before BackpressureError."""
+    drain_timeout_s: float = 10.0
+    """How long ``stop`` waits for handlers that run and for messages on their way."""
+    cancel_grace_s: float = 0.5
+    """A cancelled call cancels its handler's token at once, and the handler's task this much later."""
+    max_message_bytes: int = 128 << 20
+    """Largest serialized message; the same on all processes of a cluster."""
+    heartbeat_s: float = 1.0
+    """Interval of the gossip heartbeat: what is lost on the way is repaired within about two of them."""
+    zmtp_heartbeat_s: float = 0.5
+    """Interval of ZMTP PINGs. Three of them without an answer count as a lost connection."""
+
+    def __post_init__(self) -> None:
+        _check_text("cluster", self.cluster, empty=False)
+        _check_text("instance_id", self.instance_id, empty=True)
+        if self.discovery not in ("mdns", "none"):
+            raise ConfigError(f'discovery={self.discovery!r}: write "mdns", or "none" to use seeds alone')
+        _check_listen(self.listen)
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError(f"port={self.port}: write 0 for a free port, or a number from 1 to 65535")
+        for name in ("discovery_timeout_s", "join_timeout_s", "send_timeout_s", "drain_timeout_s", "cancel_grace_s"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)}: write a number of seconds, 0 or more")
+        for name in ("heartbeat_s", "zmtp_heartbeat_s", "max_message_bytes"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name}={getattr(self, name)}: write a number above 0")
+        if self.call_timeout_s is not None and self.call_timeout_s <= 0:
+            raise ConfigError(f"call_timeout_s={self.call_timeout_s}: write a number of seconds above 0, or None")
+
+    def labelled(self) -> RuntimeConfig:
+        """The same, with an instance id made from host name and process id if there was none."""
+        if self.instance_id:
+            return self
+        return replace(self, instance_id=f"{socket.gethostname()[:200]}-{os.getpid()}")
+
+
+class Settings(TypedDict, total=False):
+    """The settings of ``RuntimeConfig`` as keyword arguments; lists are taken where it has tuples."""
+
+    cluster: str
+    instance_id: str
+    discovery: str
+    interfaces: str | Sequence[str]
+    seeds: str | Sequence[str]
+    listen: str | Sequence[str]
+    port: int
+    discovery_timeout_s: float
+    join_timeout_s: float
+    settle_s: float | None
+    call_timeout_s: float | None
+    send_timeout_s: float
+    drain_timeout_s: float
+    cancel_grace_s: float
+    max_message_bytes: int
+    heartbeat_s: float
+    zmtp_heartbeat_s: float
+
+
+def make_config(settings: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> RuntimeConfig:
+    """A config from keyword arguments, completed from the environment. Raises ConfigError, naming what is wrong."""
+    known = {item.name for item in fields(RuntimeConfig)}
+    unknown = sorted(settings.keys() - known)
+    if unknown:
+        raise ConfigError(f"unknown setting {unknown[0]!r}; the settings are {', '.join(sorted(known))}")
+    merged: dict[str, Any] = {**_from_environment(os.environ if environment is None else environment), **settings}
+    for name in ("seeds", "listen", "interfaces"):
+        if name in merged:
+            merged[name] = _texts(name, merged[name])
+    for name in ("cluster", "instance_id", "discovery"):
+        if not isinstance(merged.get(name, ""), str):
+            raise ConfigError(f"{name}={merged[name]!r}: write a text")
+    return RuntimeConfig(**merged)
+
+
+def check_broker_url(url: str) -> None:
+    """Raises ConfigError: says what to write instead of ``url``."""
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme == "tcp" and rest:
+        raise ConfigError(
+            f"broker_url={url!r}: this version of zmqagents has no forwarder to attach to. Leave broker_url out (processes"
+            f" find each other by themselves), or name processes to ask: seeds=[{url.split(',')[0]!r}]"
+        )
+    raise ConfigError(
+        f"broker_url={url!r}: write tcp://host:port, or several of them separated by commas; leave it out to run"
+        " without a broker"
+    )
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for variable, name in (
+        ("ZMQAGENTS_CLUSTER", "cluster"),
+        ("INSTANCE_ID", "instance_id"),
+        ("ZMQAGENTS_DISCOVERY", "discovery"),
+    ):
+        if environment.get(variable):
+            found[name] = environment[variable]
+    if environment.get("ZMQAGENTS_SEEDS"):
+        found["seeds"] = tuple(seed.strip() for seed in environment["ZMQAGENTS_SEEDS"].split(",") if seed.strip())
+    port = environment.get("ZMQAGENTS_PORT")
+    if port:
+        if not port.isdecimal():
+            raise ConfigError(f"ZMQAGENTS_PORT={port!r}: write a number from 0 to 65535")
+        found["port"] = int(port)
+    return found
+
+
+def _texts(name: str, value: str | Sequence[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    texts = tuple(value)
+    if not all(isinstance(text, str) for text in texts):
+        raise ConfigError(f"{name}={value!r}: write a list of texts")
+    return texts
+
+
+def _check_text(name: str, value: str, *, empty: bool) -> None:
+    if len(value.encode()) > MAX_LABEL_BYTES or (not value and not empty):
+        raise ConfigError(f"{name}={value!r:.80}: write a text of 1 to {MAX_LABEL_BYTES} bytes")
+
+
+def _check_listen(addresses: tuple[str, ...]) -> None:
+    if not addresses:
+        raise ConfigError("listen is empty: write at least one address, such as listen=['127.0.0.1']")
+    for address in addresses:
+        try:
+            loopback = ipaddress.ip_address(address).is_loopback
+        except ValueError:
+            raise ConfigError(f"listen={address!r}: write an address without port, such as '127.0.0.1' or '::1'") from None
+        if not loopback:
+            raise ConfigError(
+                f"listen={address!r}: without a cluster key the runtime listens on loopback only, because whoever can"
+                " connect can call every agent; write '127.0.0.1' or '::1'"
+            )

@@ -1,0 +1,405 @@
+"""Envelopes and gossip to bytes and back (SPEC.md sections 3, 7 and 10).
+
+Decoding meets hostile bytes. It promises: a value that keeps every rule of section 3, or RemoteProtocolError with the
+wire code; at most some 80 bytes of memory for each byte received, and 64 MiB beside them (msgpack allots an array
+before it has read it: it nests 1,024 of them, and the lengths that they may claim are bounded here). Fields are
+checked from one table, ``_FIELDS``, because the table is what a reader compares with SPEC.md, and one loop over it is
+as fast as a check written out for each kind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, cast
+
+import msgpack
+
+from zmqagents.errors import MessageTooLargeError, RemoteProtocolError, WireCode
+from zmqagents.protocol import frames as f
+from zmqagents.protocol.ids import ANYONE, MAX_AGENT_ID_CHARS, NODE_ID_BYTES, NodeId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+LAYOUT = 1
+MAX_HEADER_BYTES = 1 << 20
+MAX_FRAMES = 1_024
+MAX_ARRAY_ITEMS = 8_192
+MAX_MAP_ITEMS = 64
+MAX_CONTEXT_ITEMS = 16
+MAX_TEXT_BYTES = 65_536
+MAX_NESTING = 8
+MAX_UINT = (1 << 63) - 1
+MAX_RECIPIENTS = 4_096
+DEFAULT_MAX_PAYLOAD_BYTES = 128 << 20
+GOSSIP_PREFIX = b"zmqagents/1"
+
+_packb = msgpack.Packer(use_bin_type=True, autoreset=True).pack
+
+
+class Heartbeat(NamedTuple):
+    """Gossip kind 1: who I am and what my table's digest is."""
+
+    source: NodeId
+    version: int
+    live_count: int
+    digest: bytes
+    load: int
+
+
+class Delta(NamedTuple):
+    """Gossip kind 2: records that changed, encoded."""
+
+    source: NodeId
+    records: list[bytes]
+
+
+Gossip: TypeAlias = Heartbeat | Delta
+
+_HEARTBEAT, _DELTA = 1, 2
+_DIGEST_BYTES = 8
+
+
+def encode_envelope(envelope: f.Envelope) -> list[bytes]:
+    """The parts of one multipart message: the header, then the payloads."""
+    wire_frames: list[tuple[object, ...]] = []
+    parts: list[bytes] = [b""]
+    for frame in envelope.frames:
+        kind = type(frame)
+        if kind in _WITH_PAYLOAD:
+            parts.append(frame[-1])  # type: ignore[arg-type]  # the payload of a kind in _WITH_PAYLOAD
+            wire_frames.append((f.KINDS[kind], *frame[:-1]))
+        else:
+            wire_frames.append((f.KINDS[kind], *frame))
+    parts[0] = _packb((LAYOUT, *envelope[:6], wire_frames))
+    if len(parts[0]) > MAX_HEADER_BYTES:
+        raise MessageTooLargeError(len(parts[0]), MAX_HEADER_BYTES)
+    return parts
+
+
+def decode_envelope(parts: Sequence[bytes], *, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -> f.Envelope:
+    """The envelope in ``parts`` (without a routing id). Raises RemoteProtocolError."""
+    header = _unpack(parts[0] if parts else b"")
+    if type(header) is not list or len(header) < 8:
+        raise RemoteProtocolError(WireCode.BAD_FIELD, "the header is not an array of 8 fields")
+    layout, source, destination, session, first, ack_session, ack, wire_frames = header[:8]
+    if type(layout) is not int or layout != LAYOUT:
+        raise RemoteProtocolError(WireCode.BAD_FIELD, f"the layout is not {LAYOUT}")
+    _check_node_ids(source, destination)
+    for number in (session, first, ack_session, ack):
+        if type(number) is not int or not 0 <= number <= MAX_UINT:
+            raise RemoteProtocolError(WireCode.BAD_FIELD, "session, first, ack session and ack are unsigned integers")
+    if type(wire_frames) is not list or not wire_frames:
+        raise RemoteProtocolError(WireCode.BAD_FIELD, "an envelope has at least one frame")
+    if len(wire_frames) > MAX_FRAMES:
+        raise RemoteProtocolError(WireCode.TOO_LARGE, f"{len(wire_frames)} frames, over {MAX_FRAMES}")
+    if first and not session:
+        raise RemoteProtocolError(WireCode.BAD_FIELD, "data frames need a session")
+    if len(header) > 8:
+        _check_nesting(header[8:], MAX_NESTING - 1)
+    decoded = _decode_frames(wire_frames, parts, first > 0, max_payload_bytes)
+    if destination == ANYONE and any(type(frame) is not f.Ping for frame in decoded):
+        raise RemoteProtocolError(WireCode.BAD_FIELD, "only PING goes to whoever reads it")
+    return f.Envelope(source, destination, session, first, ack_session, ack, decoded)
+
+
+def _decode_frames(
+    wire_frames: list[object],
+    parts: Sequence[bytes],
+    data: bool,  # noqa: FBT001 - private, and in the hot path
+    max_payload_bytes: int,
+) -> list[f.Frame]:
+    decoded: list[f.Frame] = []
+    next_part = 1
+    for wire in wire_frames:
+        if type(wire) is not list or not wire or type(wire[0]) is not int:
+            raise RemoteProtocolError(WireCode.BAD_FIELD, "a frame is an array that starts with its kind")
+        kind: int = wire[0]
+        known = _DECODERS.get(kind)
+        if known is None:
+            frame: f.Frame = _unknown(wire)
+            has_payload = kind in f.OPTIONAL_PAYLOAD_KINDS
+            if has_payload:
+                _payload(parts, next_part, max_payload_bytes)
+        else:
+            if (kind >= f.FIRST_DATA_KIND) is not data:
+                raise RemoteProtocolError(WireCode.BAD_FIELD, f"kind {kind} in an envelope of the other class")
+            frame_class, checks, has_payload = known
+            fields = _fields(wire, frame_class, checks)
+            if has_payload:
+                fields.append(_payload(parts, next_part, max_payload_bytes))
+            frame = cast("f.Frame", frame_class(*fields))
+        next_part += has_payload
+        decoded.append(frame)
+    if next_part != len(parts):
+        raise RemoteProtocolError(
+            WireCode.MISSING_PAYLOAD, f"{len(parts) - 1} payload parts where the frames ask for {next_part - 1}"
+        )
+    return decoded
+
+
+def _fields(wire: list[Any], frame_class: type[Any], checks: tuple[Any, ...]) -> list[Any]:
+    """The checked fields after the kind."""
+    end = len(checks) + 1
+    if len(wire) != end:
+        if len(wire) < end:
+            raise RemoteProtocolError(WireCode.BAD_FIELD, f"{frame_class.__name__} needs {len(checks)} fields")
+        _check_nesting(wire[end:], _NESTING_IN_FRAME)
+    fields = wire[1:end]
+    for value, check in zip(fields, checks, strict=True):
+        if not check(value):
+            raise RemoteProtocolError(
+                WireCode.BAD_FIELD, f"{frame_class.__name__}: a field of type {type(value).__name__} is not legal"
+            )
+    return fields
+
+
+_NESTING_IN_FRAME = MAX_NESTING - 3  # the header, its array of frames and the frame are three levels
+
+
+def _check_nesting(values: Iterable[object], levels: int) -> None:
+    """What this version ignores keeps the bound too; the checks of the fields see to the rest."""
+    for value in values:
+        if isinstance(value, (list, dict)):
+            if not levels:
+                raise RemoteProtocolError(WireCode.TOO_LARGE, f"nested deeper than {MAX_NESTING}")
+            _check_nesting(value if isinstance(value, list) else value.values(), levels - 1)
+
+
+def _payload(parts: Sequence[bytes], index: int, limit: int) -> bytes:
+    if index >= len(parts):
+        raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, f"there is no payload part {index}")
+    payload = parts[index]
+    if len(payload) > limit:
+        raise RemoteProtocolError(WireCode.TOO_LARGE, f"a payload of {len(payload):,} bytes, over {limit:,}")
+    return payload
+
+
+def _unknown(wire: list[Any]) -> f.Unknown:
+    kind = wire[0]
+    if kind not in f.OPTIONAL_BARE_KINDS and kind not in f.OPTIONAL_PAYLOAD_KINDS:
+        raise RemoteProtocolError(WireCode.UNKNOWN_KIND, f"frame kind {kind}")
+    _check_nesting(wire[1:], _NESTING_IN_FRAME)
+    return f.Unknown(kind)
+
+
+def _check_node_ids(source: object, destination: object) -> None:
+    if type(source) is not bytes or len(source) != NODE_ID_BYTES or source[0] == 0:
+        raise RemoteProtocolError(WireCode.BAD_FIELD, "the source is not a node id")
+    if type(destination) is not bytes or len(destination) != NODE_ID_BYTES:
+        raise RemoteProtocolError(WireCode.BAD_FIELD, "the destination is not a node id")
+    if destination[0] == 0 and destination != ANYONE:
+        raise RemoteProtocolError(WireCode.BAD_FIELD, "the destination is not a node id")
+
+
+def _unpack(data: bytes) -> object:
+    if len(data) > MAX_HEADER_BYTES:
+        raise RemoteProtocolError(WireCode.TOO_LARGE, f"a header of {len(data):,} bytes, over {MAX_HEADER_BYTES:,}")
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            max_array_len=MAX_ARRAY_ITEMS,
+            max_map_len=MAX_MAP_ITEMS,
+            max_str_len=MAX_TEXT_BYTES,
+            max_bin_len=MAX_TEXT_BYTES,
+            max_ext_len=0,
+            ext_hook=_refuse_ext,
+        )
+    except _UNPACK_ERRORS as error:
+        raise _unpack_failure(error) from error
+
+
+_UNPACK_ERRORS = (ValueError, msgpack.exceptions.UnpackException, RecursionError)
+_TOO_DEEP = (msgpack.exceptions.StackError, RecursionError)  # of msgpack in C, and of msgpack in Python
+_BOUND_NAMES = ("max_array_len", "max_map_len", "max_str_len", "max_bin_len")
+
+
+def _unpack_failure(error: Exception) -> RemoteProtocolError:
+    """Only the text of msgpack's ValueError tells a length over its bound from broken bytes."""
+    text = str(error)
+    too_large = isinstance(error, _TOO_DEEP) or any(name in text for name in _BOUND_NAMES)
+    code = WireCode.TOO_LARGE if too_large else WireCode.MALFORMED
+    return RemoteProtocolError(code, f"not msgpack within the bounds: {text or type(error).__name__:.200}")
+
+
+def _refuse_ext(code: int, _data: bytes) -> NoReturn:
+    """An ext of no bytes passes ``max_ext_len``."""
+    raise ValueError(f"ext type {code}")
+
+
+def encode_gossip(gossip: Gossip) -> list[bytes]:
+    """The parts of one PUB message."""
+    if isinstance(gossip, Heartbeat):
+        return [GOSSIP_PREFIX, _packb((_HEARTBEAT, *gossip))]
+    return [GOSSIP_PREFIX, _packb((_DELTA, gossip.source)), pack_records(gossip.records)]
+
+
+def decode_gossip(parts: Sequence[bytes]) -> Gossip | None:
+    """The gossip in ``parts``; None for an optional kind of a later version. Raises RemoteProtocolError."""
+    if len(parts) < 2 or parts[0] != GOSSIP_PREFIX:
+        raise RemoteProtocolError(WireCode.MALFORMED, "gossip has a prefix and a body")
+    body = _unpack(parts[1])
+    if type(body) is not list or not body or type(body[0]) is not int:
+        raise RemoteProtocolError(WireCode.BAD_FIELD, "gossip is an array that starts with its kind")
+    _check_nesting(body, MAX_NESTING - 1)
+    kind = body[0]
+    if kind in f.OPTIONAL_BARE_KINDS or kind in f.OPTIONAL_PAYLOAD_KINDS:
+        return None
+    if len(body) < 2 or not _node_id(body[1]):
+        raise RemoteProtocolError(WireCode.BAD_FIELD, "gossip names its source")
+    if kind == _HEARTBEAT:
+        fields = body[2:6]
+        if len(parts) != 2:
+            raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, "a HEARTBEAT has no payload part")
+        if len(fields) != 4 or not all(check(v) for v, check in zip(fields, _HEARTBEAT_CHECKS, strict=True)):
+            raise RemoteProtocolError(WireCode.BAD_FIELD, "a HEARTBEAT has version, count, digest and load")
+        return Heartbeat(body[1], *fields)
+    if kind == _DELTA:
+        if len(parts) != 3:
+            raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, "a DELTA has one payload part")
+        return Delta(body[1], unpack_records(parts[2]))
+    raise RemoteProtocolError(WireCode.UNKNOWN_KIND, f"gossip kind {kind}")
+
+
+def pack_records(records: Sequence[bytes]) -> bytes:
+    """Encoded records as one payload part."""
+    return _packb(list(records))
+
+
+def unpack_records(payload: bytes) -> list[bytes]:
+    """The encoded records of a payload part. Raises RemoteProtocolError."""
+    if len(payload) > MAX_RECORDS_BYTES:
+        raise RemoteProtocolError(WireCode.TOO_LARGE, f"records of {len(payload):,} bytes, over {MAX_RECORDS_BYTES:,}")
+    unpacker = msgpack.Unpacker(
+        None,
+        raw=False,
+        max_array_len=0,
+        max_map_len=0,
+        max_str_len=0,
+        max_bin_len=MAX_RECORD_BYTES,
+        max_ext_len=0,
+        ext_hook=_refuse_ext,
+        read_size=max(1, len(payload)),  # what it allots at first; 1 MiB if it isn't told
+        max_buffer_size=MAX_RECORDS_BYTES,
+    )
+    unpacker.feed(payload)
+    records: list[bytes] = []
+    try:
+        count = unpacker.read_array_header()
+        if count > MAX_ARRAY_ITEMS:
+            raise RemoteProtocolError(WireCode.TOO_LARGE, f"{count:,} records, over {MAX_ARRAY_ITEMS:,}")
+        for _ in range(count):
+            record = unpacker.unpack()
+            if type(record) is not bytes:
+                raise RemoteProtocolError(WireCode.MALFORMED, "a record is not a byte string")
+            records.append(record)
+    except _UNPACK_ERRORS as error:
+        code = WireCode.TOO_LARGE if "max_bin_len" in str(error) else WireCode.MALFORMED
+        raise RemoteProtocolError(code, f"not an array of records: {error!s:.200}") from error
+    if unpacker.tell() != len(payload):
+        raise RemoteProtocolError(WireCode.MALFORMED, "bytes after the array of records")
+    return records
+
+
+MAX_RECORD_BYTES = 4 << 20
+MAX_RECORDS_BYTES = MAX_RECORD_BYTES + (1 << 20)  # one record, or many within 1 MiB; and their lengths
+
+
+def _uint(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_UINT
+
+
+def _text(value: object) -> bool:
+    return type(value) is str
+
+
+def _flag(value: object) -> bool:
+    return type(value) is bool
+
+
+def _agent(value: object) -> bool:
+    return type(value) is str and value.find("/") > 0 and len(value) <= MAX_AGENT_ID_CHARS
+
+
+def _agent_or_empty(value: object) -> bool:
+    return value == "" or _agent(value)
+
+
+def _agent_or_nil(value: object) -> bool:
+    return value is None or _agent(value)
+
+
+def _uint_or_nil(value: object) -> bool:
+    return value is None or _uint(value)
+
+
+def _texts(value: object) -> bool:
+    return type(value) is list and len(value) <= MAX_MAP_ITEMS and all(type(item) is str for item in value)
+
+
+def _uints(value: object) -> bool:
+    return type(value) is list and all(_uint(item) for item in value)
+
+
+def _agents(value: object) -> bool:
+    if type(value) is not list or not value:
+        return False
+    if len(value) > MAX_RECIPIENTS:
+        raise RemoteProtocolError(WireCode.TOO_LARGE, f"{len(value):,} recipients, over {MAX_RECIPIENTS:,}")
+    return all(_agent(item) for item in value)
+
+
+def _context(value: object) -> bool:
+    if value is None:
+        return True
+    return (
+        type(value) is dict
+        and len(value) <= MAX_CONTEXT_ITEMS
+        and all(type(key) is str and type(item) is str for key, item in value.items())
+    )
+
+
+def _node_id(value: object) -> bool:
+    return type(value) is bytes and len(value) == NODE_ID_BYTES and value[0] != 0
+
+
+def _digest(value: object) -> bool:
+    return type(value) is bytes and len(value) == _DIGEST_BYTES
+
+
+def _versions(value: object) -> bool:
+    return type(value) is list and all(
+        type(item) is list and len(item) == 3 and _node_id(item[0]) and _uint(item[1]) and type(item[2]) is bool
+        for item in value
+    )
+
+
+def _deaths(value: object) -> bool:
+    return type(value) is list and all(
+        type(item) is list and len(item) == 2 and _node_id(item[0]) and _uint(item[1]) for item in value
+    )
+
+
+_HEARTBEAT_CHECKS = (_uint, _uint, _digest, _uint)
+
+_FIELDS: dict[type[Any], tuple[Any, ...]] = {  # SPEC.md sections 3.1 and 3.2, in wire order, without the payload
+    f.Hello: (_uint, _uint, _texts, _text, _uint),
+    f.Welcome: (_uint, _texts, _text, _uint),
+    f.Ack: (_flag,),
+    f.Ping: (_uint, _uint),
+    f.Pong: (_uint,),
+    f.Bye: (_uint, _text),
+    f.SyncPull: (_uint, _versions),
+    f.SyncPush: (_uint, _flag, _deaths),
+    f.Request: (_uint, _agent, _text, _agent_or_nil, _text, _text, _uint_or_nil, _uint, _context),
+    f.Reply: (_uint, _text, _text),
+    f.Error: (_uint, _uint, _text, _text),
+    f.Cancel: (_uint,),
+    f.Event: (_text, _text, _text, _agent_or_nil, _agents, _text, _text, _uint, _context),
+    f.EventDone: (_uints,),
+    f.Agent: (_uint, _uint, _agent_or_empty, _uint_or_nil),
+}
+_WITH_PAYLOAD = frozenset(kind for kind in f.KINDS if "payload" in kind._fields)  # type: ignore[attr-defined]
+_DECODERS = {
+    number: (frame_class, _FIELDS[frame_class], frame_class in _WITH_PAYLOAD) for frame_class, number in f.KINDS.items()
+}

@@ -1,0 +1,268 @@
+"""How a node reaches others: seeds, DEALERs, gossip connections, and what their loss says (SPEC.md sections 1 and 6.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zmqagents.protocol import frames as f
+from zmqagents.protocol.codec import encode_envelope
+from zmqagents.protocol.dialer import Dial
+from zmqagents.protocol.effects import ClosePath, OpenPath, Subscribe, Unsubscribe
+from zmqagents.protocol.greeting import Greeter
+from zmqagents.protocol.ids import ANYONE, NodeId, PathId
+from zmqagents.protocol.liveness import GossipDials, is_dead
+from zmqagents.protocol.peers import Peer
+from zmqagents.protocol.records import Record
+from zmqagents.protocol.state import NodeState
+
+MAX_SEEDS = 1_024
+SEED_RETRY_S = 2.0  # a seed whose node is gone, or refuses us, is asked again no faster than this
+
+
+@dataclass(slots=True)
+class _DataDial:
+    """A DEALER: to a known peer, or to a seed whose node is not known yet."""
+
+    dial: Dial
+    node_id: NodeId | None
+
+
+class Contacts:
+    """The connections of one node. ``bury`` is called with the id of a member that the evidence says is dead."""
+
+    def __init__(self, state: NodeState, greeter: Greeter, bury: Callable[[NodeId, float], None]) -> None:
+        self._state = state
+        self._greeter = greeter
+        self._bury = bury
+        self._gossip = GossipDials()
+        self._dials: dict[int, _DataDial] = {}
+        self._seeds: dict[str, int | None] = {}
+        self._next_path = 1
+        self._seeds_at_s = 0.0
+
+    # -- discovery ---------------------------------------------------------------------------------------------
+
+    def sighted(self, endpoints: tuple[str, ...], node_id: NodeId | None, now_s: float) -> None:
+        """Discovery shows a peer; ``node_id`` is None for a seed, whose endpoints may be anybody's."""
+        if not endpoints or node_id == self._state.node_id:
+            return
+        if node_id is not None:
+            if not self._state.membership.is_buried(node_id):
+                self.reach(self._state.peer(node_id), endpoints, now_s)
+            return
+        for endpoint in endpoints:
+            if (
+                endpoint not in self._seeds
+                and endpoint not in self._state.membership.own.endpoints
+                and len(self._seeds) < MAX_SEEDS
+            ):
+                self._seeds[endpoint] = self._dial((endpoint,), None, now_s)
+
+    def reach(self, peer: Peer, endpoints: tuple[str, ...], now_s: float) -> None:
+        """Dial the peer if there is no path to it and none is being dialled."""
+        if peer.path is None and peer.dialled is None and endpoints:
+            peer.dialled = self._dial(endpoints, peer.node_id, now_s)
+            peer.dialled_up = False
+
+    def is_seed(self, endpoints: tuple[str, ...]) -> bool:
+        """Whether one of the endpoints was given as a seed."""
+        return any(endpoint in self._seeds for endpoint in endpoints)
+
+    def unidentified(self) -> bool:
+        """Whether a seed that may be there has not said who it is."""
+        return any(entry.node_id is None and not entry.dial.refused for entry in self._dials.values())
+
+    def identify(self, path: int, node_id: NodeId, now_s: float) -> None:
+        """A seed has answered: it is ``node_id``."""
+        entry = self._dials.get(path)
+        if entry is None or entry.node_id is not None:
+            return
+        peer = self._state.peer(node_id)
+        if node_id == self._state.node_id or peer.dialled is not None:
+            self._hang_up(path)
+            return
+        entry.node_id = node_id
+        peer.dialled, peer.dialled_up = path, entry.dial.up
+        self._greeter.greet(peer, path, now_s)
+
+    def wrong_node(self, path: PathId, now_s: float) -> None:
+        """Another process answered on the path: the one we dialled is gone."""
+        entry = self._dials.get(path) if isinstance(path, int) else None
+        if entry is None or entry.node_id is None:
+            return
+        if self._state.membership.get(entry.node_id) is not None:
+            self._bury(entry.node_id, now_s)
+        else:
+            self.forget(entry.node_id)
+
+    def redial_seeds(self, now_s: float) -> None:
+        """Dial again the seeds whose node is gone."""
+        if now_s < self._seeds_at_s or all(path is not None for path in self._seeds.values()):
+            return
+        self._seeds_at_s = now_s + SEED_RETRY_S
+        taken = {endpoint for record in self._state.membership.live() for endpoint in record.endpoints}
+        for endpoint, path in self._seeds.items():
+            if path is None and endpoint not in taken:
+                self._seeds[endpoint] = self._dial((endpoint,), None, now_s)
+
+    def _dial(self, endpoints: tuple[str, ...], node_id: NodeId | None, now_s: float) -> int:
+        path = self._next_path
+        self._next_path += 1
+        entry = self._dials[path] = _DataDial(Dial(endpoints, now_s), node_id)
+        self._state.effects.append(OpenPath(path, entry.dial.endpoint))
+        return path
+
+    def _hang_up(self, path: int) -> None:
+        entry = self._dials.pop(path, None)
+        if entry is None:
+            return
+        self._state.effects.append(ClosePath(path))
+        for endpoint, seed_path in self._seeds.items():
+            if seed_path == path:
+                self._seeds[endpoint] = None
+        peer = self._state.peers.get(entry.node_id) if entry.node_id is not None else None
+        if peer is not None and peer.dialled == path:
+            peer.dialled, peer.dialled_up = None, False
+
+    # -- data paths --------------------------------------------------------------------------------------------
+
+    def peer_of(self, path: PathId) -> Peer | None:
+        """Whom a dialled path leads to, if that is known."""
+        entry = self._dials.get(path) if isinstance(path, int) else None
+        return self._state.peers.get(entry.node_id) if entry is not None and entry.node_id is not None else None
+
+    def path_up(self, path: int, now_s: float) -> None:
+        """The handshake of a dialled path is done."""
+        entry = self._dials.get(path)
+        if entry is None:
+            return
+        entry.dial.succeeded()
+        if entry.node_id is None:
+            ping = f.Envelope(self._state.node_id, ANYONE, 0, 0, 0, 0, [f.Ping(0, 0)])
+            self._state.direct.append((path, encode_envelope(ping)))
+            return
+        peer = self._state.peer(entry.node_id)
+        peer.dialled_up = True
+        self._greeter.greet(peer, path, now_s)
+
+    def path_down(self, path: int, now_s: float) -> None:
+        """A dialled path lost its connection; it is being dialled again."""
+        entry = self._dials.get(path)
+        if entry is None:
+            return
+        entry.dial.lost(now_s)
+        peer = self._state.peers.get(entry.node_id) if entry.node_id is not None else None
+        if peer is None or peer.dialled != path:
+            return
+        peer.dialled_up = False
+        if peer.path is not None:
+            self._greeter.greet(peer, peer.path, now_s)
+
+    def path_refused(self, path: int, now_s: float) -> None:
+        """A dial was refused: another endpoint of the peer is dialled, or the peer judged."""
+        entry = self._dials.get(path)
+        if entry is None:
+            return
+        self.path_down(path, now_s)
+        if entry.dial.turned_away():
+            path = self._switch(path, entry)
+        if not entry.dial.refused or entry.node_id is None:
+            return
+        if self._state.membership.get(entry.node_id) is not None:
+            self.judge(entry.node_id, now_s)
+        else:
+            self.forget(entry.node_id)
+
+    def _switch(self, path: int, entry: _DataDial) -> int:
+        """Give the dial a new socket, for its next endpoint."""
+        new = self._next_path
+        self._next_path += 1
+        self._dials[new] = self._dials.pop(path)
+        self._state.effects += [ClosePath(path), OpenPath(new, entry.dial.endpoint)]
+        if entry.node_id is not None:
+            self._state.peer(entry.node_id).dialled = new
+        return new
+
+    def send_failed(self, path: PathId) -> None:
+        """The transport took no more on ``path``; what was lost goes again after the next greeting or PING."""
+        peer = self._state.peers.get(path) if isinstance(path, bytes) else None
+        if peer is not None:
+            peer.accepted = False
+
+    # -- gossip connections ------------------------------------------------------------------------------------
+
+    def listen_to(self, record: Record, now_s: float) -> None:
+        """Subscribe to the member's gossip."""
+        self._swap(*self._gossip.want(record.node_id, record.gossip_endpoints, now_s))
+
+    def gossip_up(self, endpoint: str) -> None:
+        """The connection with a member's PUB is complete."""
+        dial = self._gossip_dial(endpoint)
+        if dial is not None:
+            dial.succeeded()
+
+    def gossip_down(self, endpoint: str, now_s: float) -> None:
+        """The connection with a member's PUB was lost."""
+        dial = self._gossip_dial(endpoint)
+        if dial is not None:
+            dial.lost(now_s)
+
+    def gossip_refused(self, endpoint: str, now_s: float) -> None:
+        """Nobody listens at a member's PUB endpoint."""
+        node_id = self._gossip.node_at(endpoint)
+        if node_id is None:
+            return
+        self.gossip_down(endpoint, now_s)
+        self._swap(*self._gossip.turn(node_id))
+        self.judge(node_id, now_s)
+
+    def _gossip_dial(self, endpoint: str) -> Dial | None:
+        node_id = self._gossip.node_at(endpoint)
+        return self._gossip.get(node_id) if node_id is not None else None
+
+    def _swap(self, old: str | None, new: str | None) -> None:
+        if old is not None:
+            self._state.effects.append(Unsubscribe(old))
+        if new is not None:
+            self._state.effects.append(Subscribe(new))
+
+    # -- verdicts ----------------------------------------------------------------------------------------------
+
+    def judge(self, node_id: NodeId, now_s: float) -> None:
+        """Have the member buried if the evidence says that it is dead."""
+        if self._state.membership.get(node_id) is None:
+            return
+        peer = self._state.peers.get(node_id)
+        data = self._dials.get(peer.dialled) if peer is not None and peer.dialled is not None else None
+        candidates = (self._gossip.get(node_id), data.dial if data is not None else None)
+        dials = [dial for dial in candidates if dial is not None]
+        if is_dead(dials, peer.heard_s if peer is not None else 0.0, now_s):
+            self._bury(node_id, now_s)
+
+    def judge_all(self, now_s: float) -> None:
+        """Judge whoever has a connection that is not up."""
+        for node_id, dial in self._gossip.items():
+            if not dial.up:
+                self.judge(node_id, now_s)
+        for entry in list(self._dials.values()):
+            if entry.node_id is not None and not entry.dial.up:
+                self._judge_data(entry.node_id, entry.dial, now_s)
+
+    def _judge_data(self, node_id: NodeId, dial: Dial, now_s: float) -> None:
+        if self._state.membership.get(node_id) is not None:
+            self.judge(node_id, now_s)
+        elif is_dead([dial], 0.0, now_s):
+            self.forget(node_id)
+
+    def forget(self, node_id: NodeId) -> None:
+        """End everything that concerns the node: connections, link, calls."""
+        self._swap(self._gossip.drop(node_id), None)
+        peer = self._state.peers.get(node_id)
+        if peer is None:
+            return
+        if peer.dialled is not None:
+            self._hang_up(peer.dialled)
+        self._state.reset_link(peer)
+        del self._state.peers[node_id]
+        self._state.dirty.pop(node_id, None)

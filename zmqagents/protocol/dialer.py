@@ -1,0 +1,50 @@
+"""Which of a target's endpoints is dialled, and how that went.
+
+A target (a peer's data or gossip endpoints, or a seed) has one or more endpoints; one is dialled at a time. A refused one
+gives way to the next; when all have been refused since the last success, the target itself counts as refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Dial:
+    """One target being dialled."""
+
+    endpoints: tuple[str, ...]
+    since_s: float
+    index: int = 0
+    up: bool = False
+    refusals: int = 0
+
+    @property
+    def endpoint(self) -> str:
+        """The one being dialled."""
+        return self.endpoints[self.index]
+
+    @property
+    def refused(self) -> bool:
+        """Whether every endpoint has been refused since the last success."""
+        return self.refusals >= len(self.endpoints)
+
+    def succeeded(self) -> None:
+        """The handshake is done."""
+        self.up = True
+        self.refusals = 0
+
+    def lost(self, now_s: float) -> None:
+        """The connection is gone; it is being dialled again."""
+        if self.up:
+            self.since_s = now_s
+        self.up = False
+
+    def turned_away(self) -> bool:
+        """An attempt was refused. True if another endpoint is to be dialled now."""
+        self.up = False
+        self.refusals += 1
+        if len(self.endpoints) == 1:
+            return False
+        self.index = (self.index + 1) % len(self.endpoints)
+        return True

@@ -1,0 +1,212 @@
+"""Who hosts what, and whom a topic reaches (SPEC.md sections 8.1 and 8.5), derived from the members' records.
+
+Every question of the hot path is one dictionary lookup. The home of an agent and the agent types of a topic are cached;
+a change of one record forgets only what it can have changed. Topic patterns are indexed (exact ones by their text,
+prefixes by their length), so that even the first publish to a topic costs the same with ten subscriptions in the table as with
+ten thousand.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from zmqagents.protocol.ids import AgentKey, NodeId, agent_type_of
+from zmqagents.protocol.placement import rendezvous_home
+from zmqagents.protocol.records import HostedType, Phase, Record, SubscriptionEntry, SubscriptionKind
+
+MAX_CACHED_HOMES = 200_000  # about 50 MiB; beyond it the cache starts anew
+MAX_CACHED_TOPICS = 100_000
+
+
+class Directory:
+    """The index over all live records; ``replace`` is told of each change."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, dict[NodeId, HostedType]] = {}
+        self._pins: dict[AgentKey, set[NodeId]] = {}
+        self._pinned_types: dict[str, Counter[NodeId]] = {}
+        self._exact: dict[str, Counter[str]] = {}
+        self._prefixes: dict[int, dict[str, Counter[str]]] = {}
+        self._opaque: dict[NodeId, int] = {}
+        self._homes: dict[str, dict[AgentKey, NodeId]] = {}
+        self._homes_count = 0
+        self._topics: dict[str, tuple[str, ...]] = {}
+        self.version = 0
+        """Grows whenever an answer may have changed."""
+
+    def replace(self, old: Record | None, new: Record | None) -> None:
+        """A member's record changed from ``old`` to ``new``; None for one that wasn't or isn't a member."""
+        old_types, new_types = _hosted(old), _hosted(new)
+        old_pins, new_pins = _pins(old), _pins(new)
+        old_subscriptions, new_subscriptions = _subscriptions(old), _subscriptions(new)
+        if old_types != new_types:
+            self._replace_types(_id_of(old, new), old_types, new_types)
+        if old_pins != new_pins:
+            self._replace_pins(_id_of(old, new), old_pins - new_pins, new_pins - old_pins)
+        if old_subscriptions != new_subscriptions:
+            self._replace_subscriptions(_id_of(old, new), old_subscriptions, new_subscriptions)
+
+    # -- homes -------------------------------------------------------------------------------------------------
+
+    def home(self, agent: AgentKey) -> NodeId | None:
+        """The node where the agent lives; None if no active node hosts its type."""
+        agent_type = agent_type_of(agent)
+        homes = self._homes.get(agent_type)
+        if homes is not None:
+            home = homes.get(agent)
+            if home is not None:
+                return home
+        home = self._find_home(agent_type, agent)
+        if home is not None:
+            if self._homes_count >= MAX_CACHED_HOMES:
+                self._homes.clear()
+                self._homes_count = 0
+            self._homes.setdefault(agent_type, {})[agent] = home
+            self._homes_count += 1
+        return home
+
+    def _find_home(self, agent_type: str, agent: AgentKey) -> NodeId | None:
+        pinned = self._pins.get(agent)
+        if pinned:
+            return min(pinned)
+        hosts = self._hosts.get(agent_type)
+        if not hosts:
+            return None
+        return rendezvous_home(agent, ((node_id, hosted.weight) for node_id, hosted in hosts.items()))
+
+    def hosts(self, agent_type: str) -> Mapping[NodeId, HostedType]:
+        """The active nodes that host the type, with its policy and weight there."""
+        return self._hosts.get(agent_type, {})
+
+    def process_count(self, agent_type: str) -> int:
+        """How many active nodes host the type or pin an agent of it."""
+        return len(self._hosts.get(agent_type, {}).keys() | self._pinned_types.get(agent_type, {}).keys())
+
+    def _forget_homes(self, agent_type: str) -> None:
+        self._homes_count -= len(self._homes.pop(agent_type, {}))
+        self.version += 1
+
+    def _replace_types(
+        self, node_id: NodeId, old: Mapping[str, HostedType], new: Mapping[str, HostedType]
+    ) -> None:
+        for agent_type in old.keys() | new.keys():
+            if old.get(agent_type) == new.get(agent_type):
+                continue
+            hosts = self._hosts.setdefault(agent_type, {})
+            if agent_type in new:
+                hosts[node_id] = new[agent_type]
+            else:
+                hosts.pop(node_id, None)
+            if not hosts:
+                del self._hosts[agent_type]
+            self._forget_homes(agent_type)
+
+    def _replace_pins(self, node_id: NodeId, gone: Iterable[AgentKey], added: Iterable[AgentKey]) -> None:
+        for agent in gone:
+            nodes = self._pins[agent]
+            nodes.discard(node_id)
+            if not nodes:
+                del self._pins[agent]
+            _decrease(self._pinned_types, agent_type_of(agent), node_id)
+            self._forget_homes(agent_type_of(agent))
+        for agent in added:
+            self._pins.setdefault(agent, set()).add(node_id)
+            self._pinned_types.setdefault(agent_type_of(agent), Counter())[node_id] += 1
+            self._forget_homes(agent_type_of(agent))
+
+    # -- topics ------------------------------------------------------------------------------------------------
+
+    def agent_types(self, topic_type: str) -> tuple[str, ...]:
+        """The agent types that subscriptions of kind 0 and 1 send the topic type to, each once; the key is the topic's source."""
+        types = self._topics.get(topic_type)
+        if types is None:
+            found: dict[str, None] = dict.fromkeys(self._exact.get(topic_type, ()))
+            for length, prefixes in self._prefixes.items():
+                if length <= len(topic_type):
+                    found.update(dict.fromkeys(prefixes.get(topic_type[:length], ())))
+            types = tuple(found)
+            if len(self._topics) >= MAX_CACHED_TOPICS:
+                self._topics.clear()
+            self._topics[topic_type] = types
+        return types
+
+    @property
+    def opaque_owners(self) -> Mapping[NodeId, int]:
+        """The nodes that evaluate subscriptions of their own (kind 2), and how many of them."""
+        return self._opaque
+
+    def _replace_subscriptions(
+        self, node_id: NodeId, old: Mapping[str, SubscriptionEntry], new: Mapping[str, SubscriptionEntry]
+    ) -> None:
+        for identity, entry in old.items():
+            if new.get(identity) != entry:
+                self._remove_subscription(node_id, entry)
+        for identity, entry in new.items():
+            if old.get(identity) != entry:
+                self._add_subscription(node_id, entry)
+        self.version += 1
+
+    def _add_subscription(self, node_id: NodeId, entry: SubscriptionEntry) -> None:
+        if entry.kind == SubscriptionKind.EXACT:
+            self._exact.setdefault(entry.match, Counter())[entry.agent_type] += 1
+            self._topics.pop(entry.match, None)
+        elif entry.kind == SubscriptionKind.PREFIX:
+            by_text = self._prefixes.setdefault(len(entry.match), {})
+            by_text.setdefault(entry.match, Counter())[entry.agent_type] += 1
+            self._forget_topics(entry.match)
+        else:
+            self._opaque[node_id] = self._opaque.get(node_id, 0) + 1
+
+    def _remove_subscription(self, node_id: NodeId, entry: SubscriptionEntry) -> None:
+        if entry.kind == SubscriptionKind.EXACT:
+            _decrease(self._exact, entry.match, entry.agent_type)
+            self._topics.pop(entry.match, None)
+        elif entry.kind == SubscriptionKind.PREFIX:
+            by_text = self._prefixes[len(entry.match)]
+            _decrease(by_text, entry.match, entry.agent_type)
+            if not by_text:
+                del self._prefixes[len(entry.match)]
+            self._forget_topics(entry.match)
+        else:
+            self._opaque[node_id] -= 1
+            if not self._opaque[node_id]:
+                del self._opaque[node_id]
+
+    def _forget_topics(self, prefix: str) -> None:
+        for topic_type in [topic for topic in self._topics if topic.startswith(prefix)]:
+            del self._topics[topic_type]
+
+
+_MemberT = TypeVar("_MemberT", str, bytes)
+
+
+def _decrease(counters: dict[str, Counter[_MemberT]], name: str, member: _MemberT) -> None:
+    counter = counters[name]
+    counter[member] -= 1
+    if not counter[member]:
+        del counter[member]
+    if not counter:
+        del counters[name]
+
+
+def _id_of(old: Record | None, new: Record | None) -> NodeId:
+    record = new or old
+    if record is None:
+        raise ValueError("a change has an old or a new record")
+    return record.node_id
+
+
+def _hosted(record: Record | None) -> Mapping[str, HostedType]:
+    return record.types if record is not None and record.phase is Phase.ACTIVE else {}
+
+
+def _pins(record: Record | None) -> frozenset[AgentKey]:
+    return frozenset(record.pinned) if record is not None and record.phase is Phase.ACTIVE else frozenset()
+
+
+def _subscriptions(record: Record | None) -> Mapping[str, SubscriptionEntry]:
+    return record.subscriptions if record is not None and record.phase is Phase.ACTIVE else {}
+
+

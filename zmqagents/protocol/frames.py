@@ -1,0 +1,193 @@
+"""The frames of the wire protocol (SPEC.md section 3), one NamedTuple a kind.
+
+The fields stand in wire order, so a frame is packed as it is. ``payload``, where a frame has one, is the last field and
+travels as a part of its own.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple, TypeAlias
+
+from zmqagents.protocol.ids import AgentKey, CallId, NodeId
+
+Context: TypeAlias = dict[str, str] | None
+"""A W3C Trace Context carrier."""
+
+VersionEntry: TypeAlias = list[Any]
+"""``[node id, version, dead]``; a list, as msgpack gives it back."""
+
+DeathEntry: TypeAlias = list[Any]
+"""``[node id, version]``."""
+
+
+class ErrorCode(IntEnum):
+    """Why a call ended without a reply (SPEC.md section 8.3)."""
+
+    RAISED = 1
+    UNDELIVERABLE = 2
+    CANCELLED = 3
+    DEADLINE = 4
+    UNREADABLE = 5
+    UNSERIALIZABLE = 6
+    DROPPED = 7
+
+
+class Operation(IntEnum):
+    """What an AGENT frame asks for (SPEC.md section 8.4)."""
+
+    METADATA = 1
+    SAVE_STATE = 2
+    LOAD_STATE = 3
+    ACTIVATE = 4
+    MATCH = 5
+
+
+class Hello(NamedTuple):
+    lowest: int
+    highest: int
+    features: list[str]
+    cluster: str
+    known_session: int
+    payload: bytes
+
+
+class Welcome(NamedTuple):
+    version: int
+    features: list[str]
+    cluster: str
+    known_session: int
+    payload: bytes
+
+
+class Ack(NamedTuple):
+    gap: bool
+
+
+class Ping(NamedTuple):
+    token: int
+    last: int
+
+
+class Pong(NamedTuple):
+    token: int
+
+
+class Bye(NamedTuple):
+    code: int
+    text: str
+
+
+class SyncPull(NamedTuple):
+    token: int
+    entries: list[VersionEntry]
+
+
+class SyncPush(NamedTuple):
+    token: int
+    last: bool
+    dead: list[DeathEntry]
+    payload: bytes
+
+
+class Request(NamedTuple):
+    call_id: CallId
+    agent: AgentKey
+    message_id: str
+    sender: AgentKey | None
+    type_name: str
+    content_type: str
+    timeout_ms: int | None
+    hops: int
+    context: Context
+    payload: bytes
+
+
+class Reply(NamedTuple):
+    call_id: CallId
+    type_name: str
+    content_type: str
+    payload: bytes
+
+
+class Error(NamedTuple):
+    call_id: CallId
+    code: int
+    exception: str
+    text: str
+    payload: bytes
+
+
+class Cancel(NamedTuple):
+    call_id: CallId
+
+
+class Event(NamedTuple):
+    topic_type: str
+    topic_source: str
+    message_id: str
+    sender: AgentKey | None
+    recipients: list[AgentKey]
+    type_name: str
+    content_type: str
+    hops: int
+    context: Context
+    payload: bytes
+
+
+class EventDone(NamedTuple):
+    numbers: list[int]
+
+
+class Agent(NamedTuple):
+    call_id: CallId
+    operation: int
+    agent: AgentKey
+    timeout_ms: int | None
+    payload: bytes
+
+
+class Unknown(NamedTuple):
+    """An optional frame of a later version: ignored, but counted in the order of data frames."""
+
+    kind: int
+
+
+ControlFrame: TypeAlias = Hello | Welcome | Ack | Ping | Pong | Bye | SyncPull | SyncPush | Unknown
+DataFrame: TypeAlias = Request | Reply | Error | Cancel | Event | EventDone | Agent | Unknown
+Frame: TypeAlias = ControlFrame | DataFrame
+
+KINDS: dict[type[tuple[object, ...]], int] = {
+    Hello: 1,
+    Welcome: 2,
+    Ack: 3,
+    Ping: 4,
+    Pong: 5,
+    Bye: 6,
+    SyncPull: 7,
+    SyncPush: 8,
+    Request: 16,
+    Reply: 17,
+    Error: 18,
+    Cancel: 19,
+    Event: 20,
+    EventDone: 21,
+    Agent: 22,
+}
+"""The wire number of each kind. Below FIRST_DATA_KIND: control."""
+
+FIRST_DATA_KIND = 16
+OPTIONAL_BARE_KINDS = range(64, 96)
+OPTIONAL_PAYLOAD_KINDS = range(96, 128)
+
+
+class Envelope(NamedTuple):
+    """One decoded multipart message (SPEC.md section 3). ``first`` is 0 for control frames."""
+
+    source: NodeId
+    destination: NodeId
+    session: int
+    first: int
+    ack_session: int
+    ack: int
+    frames: list[Frame]

@@ -1,0 +1,422 @@
+"""One node of the protocol: routes inputs to its parts, and owns nothing but them.
+
+Inputs are method calls with the time passed in; what is to be done, or has happened, is appended to ``effects``; the
+envelopes to send are fetched with ``transmit``; ``wake_s`` says when to call ``tick``. Nothing here blocks or reads a clock, so a
+simulation and a real process run the same code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from zmqagents.errors import LocalProtocolError, RemoteProtocolError, WireCode
+from zmqagents.protocol import frames as f
+from zmqagents.protocol.codec import Heartbeat, decode_envelope, decode_gossip, encode_envelope
+from zmqagents.protocol.contacts import Contacts
+from zmqagents.protocol.effects import CallEnded, Effect, Fate, Incoming, MemberChanged, PeerRefused, Strayed
+from zmqagents.protocol.greeting import Greeter, is_up
+from zmqagents.protocol.ids import ANYONE, CallId, NodeId, PathId, short
+from zmqagents.protocol.membership import Change, MemberChange
+from zmqagents.protocol.peers import Peer
+from zmqagents.protocol.records import Phase, Record
+from zmqagents.protocol.state import NodeLimits, NodeState
+from zmqagents.protocol.sync import Sync
+
+LIVENESS_CHECK_S = 0.25
+MAX_DONE = 1_024  # numbers in one EVENT_DONE: its header stays small
+
+_Handler = Callable[[Peer, PathId, f.Envelope, Any, float], None]
+
+
+class Node:
+    """The protocol core of one process. All times are seconds of one monotonic clock."""
+
+    def __init__(self, record: Record, limits: NodeLimits | None = None, *, now_s: float = 0.0) -> None:
+        self.node_id = record.node_id
+        self.state = NodeState(record, limits or NodeLimits(), now_s)
+        self.directory = self.state.directory
+        self.membership = self.state.membership
+        self.pending = self.state.pending
+        self.served = self.state.served
+        self._greeter = Greeter(self.state)
+        self._sync = Sync(self.state, self._member_changed, now_s)
+        self.contacts = Contacts(self.state, self._greeter, self._bury)
+        self._check_at_s = now_s
+        self._on_control: dict[type[Any], _Handler] = {
+            f.Hello: self._hello,
+            f.Welcome: self._welcome,
+            f.Ack: self._ack,
+            f.Ping: self._ping,
+            f.Pong: self._pong,
+            f.Bye: self._bye,
+            f.SyncPull: self._sync_pull,
+            f.SyncPush: self._sync_push,
+            f.Unknown: self._ignore,
+        }
+
+    def take_effects(self) -> list[Effect]:
+        """What is to be done and what has happened since the last call, in order."""
+        effects = self.state.effects
+        self.state.effects = []
+        return effects
+
+    @property
+    def wake_s(self) -> float:
+        """When ``tick`` is due."""
+        return self.state.wake_s
+
+    def label(self, node_id: NodeId) -> str:
+        """How to name a node to a person."""
+        record = self.membership.get(node_id)
+        if record is None or not record.instance_id:
+            return short(node_id)
+        return f"{record.instance_id} ({short(node_id)})"
+
+    # -- our record --------------------------------------------------------------------------------------------
+
+    @property
+    def record(self) -> Record:
+        """Our record as published."""
+        return self.membership.own
+
+    def publish_record(self, record: Record) -> None:
+        """Replace our record; its version is counted up, and everybody is told."""
+        self._sync.publish(record)
+
+    def leave(self) -> None:
+        """Tell everybody that we have left, and end the links: the last thing before the sockets close."""
+        self.publish_record(replace(self.record, phase=Phase.LEFT))
+        for peer in self.state.peers.values():
+            if is_up(peer):
+                self.state.control(peer, f.Bye(0, "left"))
+
+    def is_synchronised(self) -> bool:
+        """Whether everybody that discovery has shown, and who is there, has told us what it knows."""
+        return not self.contacts.unidentified() and all(peer.synced for peer in self.state.peers.values())
+
+    def unsynchronised(self) -> list[str]:
+        """Names of those that ``is_synchronised`` waits for."""
+        return [self.label(peer.node_id) for peer in self.state.peers.values() if not peer.synced]
+
+    # -- calls and events --------------------------------------------------------------------------------------
+
+    def call(self, node_id: NodeId, frame: f.Request | f.Agent, token: Any, deadline_s: float | None, now_s: float) -> None:
+        """Send a call, whose id is ``pending.next_id()``, to a member; its end is a CallEnded with ``token``."""
+        peer = self._reachable(node_id, now_s)
+        self.state.pending.begin(frame.call_id, node_id, token, deadline_s)
+        if deadline_s is not None:
+            self.state.wake_by(deadline_s)
+        peer.link.send(frame, len(frame.payload))
+        self.state.dirty[node_id] = None
+
+    def cancel(self, call_id: CallId) -> None:
+        """Give up a call: no CallEnded follows, and the handler is asked to stop."""
+        pending = self.state.pending.abandon(call_id)
+        if pending is not None:
+            self._send_cancel(pending.peer, call_id)
+
+    def _send_cancel(self, node_id: NodeId, call_id: CallId) -> None:
+        peer = self.state.peers.get(node_id)
+        if peer is not None:
+            peer.link.send(f.Cancel(call_id))
+            self.state.dirty[node_id] = None
+
+    def answer(self, node_id: NodeId, frame: f.Reply | f.Error) -> None:
+        """Answer a served call; nothing is sent if nobody waits for it any more."""
+        peer = self.state.peers.get(node_id)
+        if self.state.served.end(node_id, frame.call_id) and peer is not None:
+            peer.link.send(frame, len(frame.payload))
+            self.state.dirty[node_id] = None
+
+    def publish(self, node_id: NodeId, event: f.Event, now_s: float) -> None:
+        """Send an event to a member, and keep it until it is finished there."""
+        peer = self._reachable(node_id, now_s)
+        peer.outbox.sent(peer.link.send(event, len(event.payload)), event)
+        self.state.dirty[node_id] = None
+
+    def event_done(self, node_id: NodeId, number: int) -> None:
+        """The handlers of a received event have ended."""
+        peer = self.state.peers.get(node_id)
+        if peer is not None:
+            peer.done.append(number)
+            self.state.dirty[node_id] = None
+
+    def can_send(self, node_id: NodeId) -> bool:
+        """Whether a call to the peer would leave at once; otherwise the caller should wait."""
+        peer = self.state.peers.get(node_id)
+        return peer is None or peer.link.waiting_frames == 0 or peer.link.has_room()
+
+    def can_publish(self, node_id: NodeId) -> bool:
+        """Whether an event to the peer would leave at once, and its event window has room."""
+        peer = self.state.peers.get(node_id)
+        return peer is None or (self.can_send(node_id) and peer.outbox.has_room())
+
+    @property
+    def unfinished_events(self) -> int:
+        """Events that this node has sent and whose handlers have not all ended."""
+        return sum(len(peer.outbox) for peer in self.state.peers.values())
+
+    def is_quiet(self) -> bool:
+        """Whether everything sent has been acknowledged by those who can be reached."""
+        return all(peer.link.is_quiet() or peer.path is None for peer in self.state.peers.values())
+
+    def _reachable(self, node_id: NodeId, now_s: float) -> Peer:
+        peer = self.state.peers.get(node_id)
+        if peer is not None and peer.path is not None:
+            return peer
+        record = self.membership.get(node_id)
+        if record is None:
+            raise LocalProtocolError(f"node {short(node_id)} is not a member")
+        peer = self.state.peer(node_id)
+        self.contacts.reach(peer, record.endpoints, now_s)
+        return peer
+
+    # -- receiving ---------------------------------------------------------------------------------------------
+
+    def receive(self, path: PathId, parts: list[bytes], now_s: float) -> None:
+        """A multipart message came on ``path``. Whatever is illegal is dropped and told as Strayed."""
+        try:
+            envelope = decode_envelope(parts, max_payload_bytes=self.state.limits.max_payload_bytes)
+            if type(path) is bytes and path != envelope.source:
+                raise RemoteProtocolError(WireCode.BAD_FIELD, "the source is not the routing id of the connection")
+            self._accept(path, envelope, now_s)
+        except RemoteProtocolError as error:
+            self._strayed(path, error, now_s)
+
+    def receive_gossip(self, parts: list[bytes], now_s: float) -> None:
+        """A gossip message came. Whatever is illegal is dropped and told as Strayed."""
+        try:
+            gossip = decode_gossip(parts)
+            if gossip is None or gossip.source == self.node_id:
+                return
+            if isinstance(gossip, Heartbeat):
+                differs = self._sync.heartbeat(gossip, now_s)
+                if differs is not None:
+                    if differs.path is None:
+                        self._reachable(gossip.source, now_s)
+                    self._sync.pull(differs, now_s)
+            else:
+                self._sync.merge_all(gossip.records, now_s)
+        except RemoteProtocolError as error:
+            self.state.counters.strays += 1
+            self.state.effects.append(Strayed(None, error.code, f"gossip: {error}"))
+
+    def _accept(self, path: PathId, envelope: f.Envelope, now_s: float) -> None:
+        if envelope.destination != self.node_id:
+            self._misdirected(path, envelope)
+            return
+        peer = self.state.peers.get(envelope.source)
+        if peer is None:
+            peer = self._stranger(path, envelope, now_s)
+            if peer is None:
+                return
+        peer.heard_s = now_s
+        if type(path) is bytes:
+            peer.accepted = True
+        fresh = peer.link.receive(envelope, now_s)
+        self.state.dirty[peer.node_id] = None
+        if envelope.first:
+            for number, frame in fresh:
+                self._data(peer, number, frame)
+            return
+        for control in envelope.frames:
+            self._on_control[type(control)](peer, path, envelope, control, now_s)
+
+    def _data(self, peer: Peer, number: int, frame: f.DataFrame) -> None:
+        if isinstance(frame, (f.Reply, f.Error)):
+            pending = self.state.pending.end(frame.call_id, peer.node_id)
+            if pending is not None:
+                self.state.effects.append(CallEnded(pending.token, peer.node_id, frame))
+        elif isinstance(frame, f.EventDone):
+            peer.outbox.done(frame.numbers)
+        elif not isinstance(frame, f.Unknown):
+            self.state.effects.append(Incoming(peer.node_id, number, frame))
+
+    def _misdirected(self, path: PathId, envelope: f.Envelope) -> None:
+        first = envelope.frames[0]
+        if isinstance(first, f.Bye):
+            return
+        if envelope.destination == ANYONE and isinstance(first, f.Ping):
+            self._reply_directly(path, envelope.source, f.Pong(first.token))
+            return
+        self._reply_directly(path, envelope.source, f.Bye(WireCode.WRONG_NODE, "another process has this endpoint now"))
+        raise RemoteProtocolError(WireCode.WRONG_NODE, f"addressed to {short(envelope.destination)}, which is not here")
+
+    def _reply_directly(self, path: PathId, node_id: NodeId, frame: f.ControlFrame) -> None:
+        self.state.direct.append((path, encode_envelope(f.Envelope(self.node_id, node_id, 0, 0, 0, 0, [frame]))))
+
+    def _stranger(self, path: PathId, envelope: f.Envelope, now_s: float) -> Peer | None:
+        """Who it is that has no link with us: a new peer, the answer of a seed, or one that we have given up."""
+        first = envelope.frames[0]
+        source = envelope.source
+        if isinstance(first, f.Hello):
+            return self.state.peer(source)
+        if isinstance(first, f.Pong) and isinstance(path, int):
+            self.contacts.identify(path, source, now_s)
+            return None
+        if isinstance(first, f.Bye):
+            if first.code == WireCode.WRONG_NODE:
+                self.contacts.wrong_node(path, now_s)
+            return None
+        if self.membership.get(source) is not None or self.membership.is_buried(source):
+            peer = self.state.peer(source)
+            peer.accepted = type(path) is bytes
+            self._greeter.greet(peer, path, now_s, forget=True)
+            return None
+        raise RemoteProtocolError(WireCode.ILLEGAL_NOW, "a stranger starts with HELLO")
+
+    def _strayed(self, path: PathId, error: RemoteProtocolError, now_s: float) -> None:
+        self.state.counters.strays += 1
+        peer = self.state.peers.get(path) if isinstance(path, bytes) else self.contacts.peer_of(path)
+        self.state.effects.append(Strayed(peer.node_id if peer is not None else None, error.code, str(error)))
+        if peer is None or error.code is WireCode.WRONG_NODE:
+            return
+        if is_up(peer):
+            self._close_link(peer, error, now_s)
+        elif self.membership.get(peer.node_id) is None:
+            self.contacts.forget(peer.node_id)
+
+    def _close_link(self, peer: Peer, error: RemoteProtocolError, now_s: float) -> None:
+        """The numbers of this link can't go on: end it, tell the peer why, and greet anew a little later."""
+        if peer.path is not None:
+            bye = peer.link.envelope([f.Bye(error.code, str(error)[:1_000])])
+            self.state.direct.append((peer.path, encode_envelope(bye)))
+        self.state.reset_link(peer)
+        self._greeter.greet_later(peer, now_s)
+
+    # -- control frames ----------------------------------------------------------------------------------------
+
+    def _hello(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Hello, now_s: float) -> None:
+        self._greeter.check(peer, path, frame)
+        self._sync.merge_from(peer.node_id, frame.payload, now_s)
+        peer = self.state.peer(peer.node_id)
+        if self._greeter.hello(peer, path, envelope.session, frame, now_s):
+            self._link_up(peer, now_s)
+
+    def _welcome(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Welcome, now_s: float) -> None:
+        del path
+        self._sync.merge_from(peer.node_id, frame.payload, now_s)
+        if self._greeter.welcome(peer, envelope.session, frame):
+            self._link_up(peer, now_s)
+
+    def _link_up(self, peer: Peer, now_s: float) -> None:
+        self.state.dirty[peer.node_id] = None
+        if not peer.pulled:
+            self._sync.pull(peer, now_s)
+
+    def _ack(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Ack, now_s: float) -> None:
+        del path, now_s
+        if envelope.ack_session == peer.link.session:
+            peer.link.peer_acks(frame)
+
+    def _ping(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Ping, now_s: float) -> None:
+        del envelope, now_s
+        pong = encode_envelope(peer.link.envelope([f.Pong(frame.token)]))
+        self.state.direct.append((path, pong))
+
+    def _pong(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Pong, now_s: float) -> None:
+        if isinstance(path, int):
+            self.contacts.identify(path, peer.node_id, now_s)
+        if envelope.ack_session == peer.link.session:
+            peer.link.pong(frame, envelope.ack)
+
+    def _bye(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Bye, now_s: float) -> None:
+        if frame.code == WireCode.WRONG_NODE:
+            self.contacts.wrong_node(path, now_s)
+            return
+        if is_up(peer) and envelope.session != peer.link.peer_session:
+            return  # about a life of the link that is over
+        if frame.code:
+            self.state.effects.append(PeerRefused(peer.node_id, frame.code, frame.text[:1_000]))
+        if frame.code and self.membership.get(peer.node_id) is not None:
+            self.state.reset_link(peer)
+            self._greeter.greet_later(peer, now_s)
+        elif self.membership.get(peer.node_id) is not None:
+            self._bury(peer.node_id, now_s)
+        else:
+            self.contacts.forget(peer.node_id)
+
+    def _sync_pull(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.SyncPull, now_s: float) -> None:
+        del path, envelope
+        self._sync.pulled(peer, frame, now_s)
+
+    def _sync_push(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.SyncPush, now_s: float) -> None:
+        del path, envelope
+        self._sync.pushed(peer, frame, now_s)
+
+    def _ignore(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Unknown, now_s: float) -> None:
+        """An optional frame of a later version."""
+
+    # -- members -----------------------------------------------------------------------------------------------
+
+    def _member_changed(self, change: MemberChange, now_s: float) -> None:
+        gone = change.change in (Change.LEFT, Change.DIED)
+        self.directory.replace(change.previous, None if gone else change.record)
+        self.state.effects.append(MemberChanged(change))
+        node_id = change.record.node_id
+        if gone:
+            self._sync.forget(node_id)
+            self.contacts.forget(node_id)
+            return
+        self.contacts.listen_to(change.record, now_s)
+        peer = self.state.peers.get(node_id)
+        if peer is not None:
+            peer.label = change.record.instance_id or peer.label
+
+    def _bury(self, node_id: NodeId, now_s: float) -> None:
+        record = self.membership.get(node_id)
+        if record is not None:
+            self._sync.bury(node_id, record.version, now_s)
+
+    # -- time and output ---------------------------------------------------------------------------------------
+
+    def tick(self, now_s: float) -> None:
+        """Do what time asks for. Safe to call early or twice."""
+        state = self.state
+        state.wake_s = math.inf
+        for call_id, pending in state.pending.expire(now_s):
+            state.effects.append(CallEnded(pending.token, pending.peer, Fate.DEADLINE))
+            self._send_cancel(pending.peer, call_id)
+        deadline_s = state.pending.deadline_s()
+        if deadline_s is not None:
+            state.wake_by(deadline_s)
+        if self._check_at_s <= now_s:
+            self._check_at_s = now_s + LIVENESS_CHECK_S
+            self.contacts.judge_all(now_s)
+            self.contacts.redial_seeds(now_s)
+        state.wake_by(self._check_at_s)
+        self._sync.tick(now_s)
+        self._greeter.greet_again(now_s)
+        for peer in state.peers.values():
+            if peer.link.wants_transmit(now_s):
+                state.dirty[peer.node_id] = None
+            due_s = peer.link.deadline_s()
+            if due_s is not None and due_s > now_s:
+                state.wake_by(due_s)
+
+    def transmit(self, now_s: float) -> list[tuple[PathId, list[bytes]]]:
+        """The multipart messages to send now, with their paths, in order."""
+        state = self.state
+        messages = state.direct
+        state.direct = []
+        for node_id in state.dirty:
+            peer = state.peers.get(node_id)
+            path = peer.path if peer is not None else None
+            if peer is None or path is None:
+                continue
+            if peer.controls:
+                messages.append((path, encode_envelope(peer.link.envelope(peer.controls))))
+                peer.controls = []
+            while peer.done:
+                peer.link.send(f.EventDone(peer.done[:MAX_DONE]))
+                del peer.done[:MAX_DONE]
+            for parts in peer.link.transmit(now_s):
+                messages.append((path, parts))
+            due_s = peer.link.deadline_s()
+            if due_s is not None:
+                state.wake_by(due_s)
+        state.dirty.clear()
+        return messages

@@ -1,0 +1,47 @@
+"""What a node keeps about one peer: the link, the paths, what is to be sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from zmqagents.protocol.events import EventOutbox
+from zmqagents.protocol.frames import ControlFrame
+from zmqagents.protocol.ids import NodeId, PathId, short
+from zmqagents.protocol.link import Link
+
+
+@dataclass(slots=True)
+class Peer:
+    """One peer; ``label`` is for people."""
+
+    node_id: NodeId
+    link: Link
+    outbox: EventOutbox
+    label: str = ""
+    dialled: int | None = None
+    """The number of our DEALER to it."""
+    dialled_up: bool = False
+    accepted: bool = False
+    """Whether it has been heard on its own connection to our ROUTER, and that connection took what we sent."""
+    controls: list[ControlFrame] = field(default_factory=list)
+    """Control frames for the next transmission."""
+    done: list[int] = field(default_factory=list)
+    """Numbers of its events that are finished here and not yet told."""
+    greet_at_s: float | None = None
+    """When HELLO is to be repeated; None if it needn't."""
+    pulled: bool = False
+    """Whether a SYNC_PULL has gone out in this life of the link."""
+    synced: bool = False
+    """Whether its answer has come."""
+    heard_s: float = 0.0
+    """When anything last came from it."""
+
+    def __post_init__(self) -> None:
+        self.label = self.label or short(self.node_id)
+
+    @property
+    def path(self) -> PathId | None:
+        """The best path now: our own, else the peer's; None if there is none."""
+        if self.dialled_up:
+            return self.dialled
+        return self.node_id if self.accepted else None

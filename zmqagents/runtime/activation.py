@@ -1,0 +1,173 @@
+"""The agents of this process: their factories, and the instances made so far.
+
+An instance is made by the first message for it. Messages that come while an asynchronous factory runs wait for that one
+instance, in order; if the factory raises, each of them gets the exception, and the next message tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import warnings
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias, cast
+
+from autogen_core import Agent, AgentId, AgentInstantiationContext, AgentRuntime, AgentType
+
+from zmqagents.protocol.ids import AgentKey
+from zmqagents.runtime.event_log import EventLog
+from zmqagents.runtime.identities import agent_id as parse_agent_id
+from zmqagents.runtime.identities import agent_key
+
+logger = logging.getLogger("autogen_core")
+
+Factory: TypeAlias = (
+    Callable[[], Agent | Awaitable[Agent]] | Callable[[AgentRuntime, AgentId], Agent | Awaitable[Agent]]
+)
+
+
+class Agents:
+    """Factories and instances; ``runtime`` is what agents are told they belong to."""
+
+    def __init__(self, runtime: AgentRuntime, log: EventLog) -> None:
+        self._runtime = runtime
+        self._log = log
+        self._factories: dict[str, Factory] = {}
+        self._expected: dict[str, type[Agent] | None] = {}
+        self._pinned_types: dict[str, type[Agent]] = {}
+        self._pinned: dict[AgentKey, AgentId] = {}
+        self.instances: dict[AgentKey, Agent] = {}
+        self._activating: dict[AgentKey, asyncio.Future[Agent]] = {}
+
+    # -- registration ------------------------------------------------------------------------------------------
+
+    def add_factory(self, agent_type: str, factory: Factory, expected_class: type[Agent] | None) -> None:
+        """Host the type. ValueError, as AutoGen's, if it is known already."""
+        if agent_type in self._factories or agent_type in self._pinned_types:
+            raise ValueError(f"Agent with type {AgentType(agent_type)} already exists.")
+        self._factories[agent_type] = factory
+        self._expected[agent_type] = expected_class
+
+    async def add_instance(self, agent: Agent, identity: AgentId) -> None:
+        """Pin an instance to this process. ValueError, as AutoGen's, if that can't be."""
+        key = agent_key(identity)
+        if key in self.instances:
+            raise ValueError(f"Agent with id {identity} already exists.")
+        if identity.type in self._factories:
+            raise ValueError("Agent factories and agent instances cannot be registered to the same type.")
+        if self._pinned_types.setdefault(identity.type, type(agent)) is not type(agent):
+            raise ValueError("Agent instances must be the same object type.")
+        await agent.bind_id_and_runtime(id=identity, runtime=self._runtime)
+        self.instances[key] = agent
+        self._pinned[key] = identity
+
+    @property
+    def factory_types(self) -> frozenset[str]:
+        """The types hosted by a factory."""
+        return frozenset(self._factories)
+
+    @property
+    def pinned(self) -> Mapping[AgentKey, AgentId]:
+        """The instances pinned to this process."""
+        return self._pinned
+
+    def knows_type(self, agent_type: str) -> bool:
+        """Whether agents of the type can be here."""
+        return agent_type in self._factories or agent_type in self._pinned_types
+
+    def hosts(self, key: AgentKey) -> bool:
+        """Whether the agent can be activated here."""
+        return key in self.instances or key.partition("/")[0] in self._factories
+
+    # -- activation --------------------------------------------------------------------------------------------
+
+    async def get(self, key: AgentKey) -> Agent:
+        """The instance, made if need be. LookupError if its type is not hosted here; else whatever the factory raises."""
+        agent = self.instances.get(key)
+        if agent is not None:
+            return agent
+        activating = self._activating.get(key)
+        if activating is not None:
+            return await asyncio.shield(activating)
+        identity = parse_agent_id(key)
+        factory = self._factory_of(identity)
+        future: asyncio.Future[Agent] = asyncio.get_running_loop().create_future()
+        self._activating[key] = future
+        try:
+            agent = await self._make(factory, identity)
+        except BaseException as error:
+            # asyncio.CancelledError can't be set on a future that others await as a result of their own.
+            shared = error if isinstance(error, Exception) else RuntimeError(f"making {key} was interrupted: {error!r}")
+            future.set_exception(shared)
+            future.exception()  # retrieved: it is raised here, and there may be nobody else
+            raise
+        else:
+            self.instances[key] = agent
+            future.set_result(agent)
+            return agent
+        finally:
+            del self._activating[key]
+
+    def _factory_of(self, identity: AgentId) -> Factory:
+        factory = self._factories.get(identity.type)
+        if factory is not None:
+            return factory
+        if identity.type in self._pinned_types:
+            error: Exception = RuntimeError(
+                "Agent factory was invoked for an agent instance that was not registered. This is likely due to the agent"
+                " type being incorrectly subscribed to a topic. If this exception occurs when publishing a message to the"
+                " DefaultTopicId, then it is likely that `skip_class_subscriptions` needs to be turned off when registering"
+                " the agent."
+            )
+            self._log.construction_exception(identity, error)
+            raise error
+        raise LookupError(f"Agent with name {identity.type} not found.")
+
+    async def _make(self, factory: Factory, identity: AgentId) -> Agent:
+        with AgentInstantiationContext.populate_context((self._runtime, identity)):
+            try:
+                agent = await self._call_factory(factory, identity)
+                expected = self._expected.get(identity.type)
+                if expected is not None and not isinstance(agent, expected):
+                    raise ValueError(
+                        f"Factory registered using the wrong type: expected {expected.__name__}, got {type(agent).__name__}"
+                    )
+            except BaseException as error:
+                self._log.construction_exception(identity, error)
+                logger.error("Error constructing agent %s", identity, exc_info=True)
+                raise
+            return agent
+
+    async def _call_factory(self, factory: Factory, identity: AgentId) -> Agent:
+        parameters = len(inspect.signature(factory).parameters)
+        if parameters == 0:
+            made = cast("Callable[[], Agent | Awaitable[Agent]]", factory)()
+        elif parameters == 2:
+            warnings.warn(
+                "Agent factories that take two arguments are deprecated. Use AgentInstantiationContext instead."
+                " Two arg factories will be removed in a future version.",
+                stacklevel=2,
+            )
+            two = cast("Callable[[AgentRuntime, AgentId], Agent | Awaitable[Agent]]", factory)
+            made = two(self._runtime, identity)
+        else:
+            raise ValueError("Agent factory must take 0 or 2 arguments.")
+        return await made if inspect.isawaitable(made) else made
+
+    # -- the whole ---------------------------------------------------------------------------------------------
+
+    async def save_state(self) -> dict[str, Any]:
+        """The state of every instance, by ``type/key``."""
+        return {key: dict(await agent.save_state()) for key, agent in list(self.instances.items())}
+
+    async def load_state(self, state: Mapping[str, Any]) -> None:
+        """Give the saved states to the agents of this process, which are made if need be."""
+        for key, agent_state in state.items():
+            if self.knows_type(parse_agent_id(key).type):
+                await (await self.get(key)).load_state(agent_state)
+
+    async def close(self) -> None:
+        """Close every instance."""
+        for agent in list(self.instances.values()):
+            await agent.close()

@@ -1,0 +1,155 @@
+"""The life of a runtime in its cluster: sockets, discovery, joining, leaving; and what is known of the other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from dataclasses import dataclass, replace
+
+from zmqagents.config import RuntimeConfig
+from zmqagents.discovery import Advertisement, Discovery, Sighting, StaticDiscovery
+from zmqagents.protocol.greeting import VERSIONS
+from zmqagents.protocol.ids import make_node_id
+from zmqagents.protocol.node import Node
+from zmqagents.protocol.records import Phase, Record
+from zmqagents.protocol.state import NodeLimits
+from zmqagents.transport.base import Bound, Transport, TransportOptions
+from zmqagents.transport.driver import Application, Driver
+from zmqagents.transport.zeromq import ZeroMqTransport
+
+logger = logging.getLogger("zmqagents")
+
+
+@dataclass(frozen=True, slots=True)
+class PeerInfo:
+    """Another process of the cluster."""
+
+    instance_id: str
+    node_id: str
+    """32 hexadecimal digits, new in each life of a process."""
+    endpoint: str
+    """Where it is dialled: ``tcp://host:port``."""
+    agent_types: tuple[str, ...]
+    """What it hosts, sorted."""
+    source: str
+    """Who showed it: ``"mdns"``, ``"seed"``, ``"gossip"`` for another process, or ``"greeting"`` for itself."""
+    connected: bool
+    """Whether there is a connection on which calls reach it now; otherwise one is made by the first call."""
+
+
+class Cluster:
+    """One life of one process in its cluster."""
+
+    def __init__(self, config: RuntimeConfig, transport: Transport | None = None) -> None:
+        self._config = config
+        self._transport = transport or ZeroMqTransport()
+        self._discoveries: list[Discovery] = []
+        self._sources: dict[bytes, str] = {}
+        self._node_id = make_node_id(secrets.token_bytes(16))
+        self.driver = Driver(self._transport, self._open)
+
+    def _open(self, driver: Driver) -> Node:
+        config = self._config
+        options = TransportOptions(
+            listen=config.listen,
+            port=config.port,
+            max_part_bytes=config.max_message_bytes + (1 << 16),
+            zmtp_heartbeat_ms=max(int(config.zmtp_heartbeat_s * 1_000), 1),
+            zmtp_timeout_ms=max(int(config.zmtp_heartbeat_s * 3_000), 3),
+        )
+        bound = self._transport.bind(self._node_id, options, driver)
+        limits = NodeLimits(max_payload_bytes=config.max_message_bytes, heartbeat_s=config.heartbeat_s)
+        return Node(self._record(bound), limits, now_s=driver.now_s)
+
+    def _record(self, bound: Bound) -> Record:
+        return Record(
+            node_id=self._node_id,
+            version=1,
+            phase=Phase.JOINING,
+            instance_id=self._config.instance_id,
+            cluster=self._config.cluster,
+            endpoints=bound.endpoints,
+            gossip_endpoints=bound.gossip_endpoints,
+            protocol=VERSIONS,
+            types={},
+            pinned=frozenset(),
+            subscriptions={},
+            readable={},
+            load=0,
+        )
+
+    async def join(self, application: Application) -> None:
+        """Find the others, and return once they have told what they know; then this process is a full member."""
+        driver, node = self.driver, self.driver.node
+        driver.attach(application)
+        own = Advertisement(self._config.cluster, node.node_id, self._config.instance_id, node.record.endpoints)
+        self._discoveries = self._make_discoveries()
+        for discovery in self._discoveries:
+            await discovery.start(own, self._sighted)
+        await asyncio.gather(*(discovery.settled() for discovery in self._discoveries))
+        await driver.wait_until(node.is_synchronised, self._config.join_timeout_s)
+        missing = node.unsynchronised()
+        if missing:
+            logger.warning(
+                "%s did not answer within %g s; going on without what they know", ", ".join(missing), self._config.join_timeout_s
+            )
+        node.publish_record(replace(node.record, phase=Phase.ACTIVE))
+        driver.perform()
+
+    def _make_discoveries(self) -> list[Discovery]:
+        made: list[Discovery] = []
+        if self._config.seeds:
+            made.append(StaticDiscovery(self._config.seeds))
+        if self._config.discovery == "mdns":
+            from zmqagents.discovery.mdns import SETTLE_S, MdnsDiscovery  # noqa: PLC0415 - zeroconf only where it is used
+
+            settle_s = SETTLE_S if self._config.settle_s is None else self._config.settle_s
+            made.append(MdnsDiscovery(interfaces=self._config.interfaces, settle_s=settle_s))
+        return made
+
+    def _sighted(self, sighting: Sighting) -> None:
+        if sighting.node_id is not None and len(self._sources) < 8_192:
+            self._sources[sighting.node_id] = sighting.source
+        self.driver.sighted(sighting.endpoints, sighting.node_id)
+
+    def announce_leaving(self) -> None:
+        """Take no new work from now on."""
+        node = self.driver.node
+        if node.record.phase is Phase.ACTIVE:
+            node.publish_record(replace(node.record, phase=Phase.LEAVING))
+            self.driver.perform()
+
+    async def leave(self, timeout_s: float) -> None:
+        """Deliver what is on its way, for at most ``timeout_s``, say goodbye, and end every socket and task."""
+        try:
+            await asyncio.gather(*(discovery.stop() for discovery in self._discoveries))
+            await self.driver.leave(timeout_s=timeout_s)
+        finally:
+            await self.driver.close()
+
+    def peers(self) -> list[PeerInfo]:
+        """The other members as this process sees them, by instance id."""
+        node = self.driver.node
+        found = [
+            PeerInfo(
+                record.instance_id,
+                record.node_id.hex(),
+                record.endpoints[0] if record.endpoints else "",
+                tuple(sorted({*record.types, *(key.partition("/")[0] for key in record.pinned)})),
+                self._source(record),
+                (peer := node.state.peers.get(record.node_id)) is not None and peer.path is not None,
+            )
+            for record in node.membership.live()
+            if record.node_id != node.node_id
+        ]
+        return sorted(found, key=lambda info: (info.instance_id, info.node_id))
+
+    def _source(self, record: Record) -> str:
+        shown = self._sources.get(record.node_id)
+        if shown is not None:
+            return shown
+        if self.driver.node.contacts.is_seed(record.endpoints):
+            return "seed"
+        peer = self.driver.node.state.peers.get(record.node_id)
+        return "greeting" if peer is not None and peer.accepted else "gossip"

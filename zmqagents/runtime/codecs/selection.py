@@ -1,0 +1,59 @@
+"""Which serializers a class has by itself, in order of preference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from google.protobuf.message import Message
+
+from zmqagents.runtime.codecs.json_codecs import JsonSerializer, TaggedJsonSerializer
+from zmqagents.runtime.codecs.names import is_message_class
+from zmqagents.runtime.codecs.protobuf import ProtobufMessageSerializer
+from zmqagents.runtime.codecs.values import VALUE_SERIALIZERS
+
+
+class Codec(NamedTuple):
+    """One way to write and read one class."""
+
+    content_type: str
+    serialize: Callable[[Any], bytes]
+    deserialize: Callable[[bytes], Any]
+    fits: Callable[[Any], bool] | None = None
+    """Whether it loses nothing of a message; None if it never does."""
+    published: bool = True
+    """Whether the process's record lists the content type."""
+
+    @classmethod
+    def of(cls, serializer: Any) -> Codec:
+        """What the registry needs of a ``MessageSerializer``."""
+        fits = getattr(serializer, "fits", None)
+        return cls(serializer.data_content_type, serializer.serialize, serializer.deserialize, fits)
+
+
+def builtin_codecs(cls: type[Any]) -> tuple[Codec, ...]:
+    """The codecs of a class, best first; empty for a class that is no message class.
+
+    Plain JSON comes first and is used wherever it loses nothing; then the tagged JSON, which never does; and for a
+    receiver that reads nothing else, plain JSON once more, whatever it loses.
+    """
+    if cls in VALUE_SERIALIZERS:
+        return tuple(map(Codec.of, VALUE_SERIALIZERS[cls]))
+    if not is_message_class(cls):
+        return ()
+    if issubclass(cls, Message):
+        return (Codec.of(ProtobufMessageSerializer(cls)),)
+    plain = Codec.of(JsonSerializer(cls))
+    tagged = Codec.of(TaggedJsonSerializer(cls))
+    if plain.fits is None:
+        return (plain, tagged._replace(published=False))
+    return (plain, tagged, plain._replace(fits=None))
+
+
+def is_default(serializer: Any) -> bool:
+    """Whether a serializer is one that its class gets by itself (AutoGen's own are, and ours do all they do)."""
+    if type(serializer).__module__ == ProtobufMessageSerializer.__module__:
+        return True
+    return type(serializer) in {JsonSerializer, TaggedJsonSerializer} and serializer.is_default
+
+

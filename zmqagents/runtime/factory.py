@@ -1,0 +1,45 @@
+"""One call that makes a runtime from what a deployment gives: arguments, or the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+
+from autogen_core import InterventionHandler
+from opentelemetry.trace import TracerProvider
+from typing_extensions import Unpack
+
+from zmqagents.config import Settings, check_broker_url
+from zmqagents.runtime.publishing import DeadLetter
+from zmqagents.runtime.runtime import ZmqAgentRuntime
+
+
+def create_distributed_runtime(  # type: ignore[misc]  # instance_id is one of Settings too, taken here by position
+    broker_url: str | None = None,
+    instance_id: str | None = None,
+    *,
+    intervention_handlers: Sequence[InterventionHandler] | None = None,
+    tracer_provider: TracerProvider | None = None,
+    ignore_unhandled_exceptions: bool = True,
+    exceptions: Iterable[type[BaseException]] = (),
+    on_dead_letter: Callable[[DeadLetter], None] | None = None,
+    **settings: Unpack[Settings],
+) -> ZmqAgentRuntime:
+    """A runtime, not yet started. It can be awaited (which gives the runtime) or used with ``async with`` (which starts it).
+
+    Without ``broker_url`` there is no broker. The environment variables ``BROKER_URL`` and ``INSTANCE_ID`` fill in what
+    isn't passed; the other settings are those of ``RuntimeConfig``. Raises ConfigError, saying what to write.
+    """
+    url = broker_url if broker_url is not None else os.environ.get("BROKER_URL")
+    if url:
+        check_broker_url(url)
+    if instance_id is not None:
+        settings["instance_id"] = instance_id
+    return ZmqAgentRuntime(
+        intervention_handlers=intervention_handlers,
+        tracer_provider=tracer_provider,
+        ignore_unhandled_exceptions=ignore_unhandled_exceptions,
+        exceptions=exceptions,
+        on_dead_letter=on_dead_letter,
+        **settings,
+    )

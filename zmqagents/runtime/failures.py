@@ -1,0 +1,169 @@
+"""Exceptions to the wire and back (SPEC.md section 8.3), and the exceptions that calls end with.
+
+An exception is raised again under its own class only if that class is registered here: Python's own, AutoGen's, and
+those the user names. The name on the wire is a key of that table and nothing more; nothing is imported by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import json
+import sys
+import traceback
+from collections.abc import Iterable
+from typing import Any
+
+import autogen_core.exceptions
+import autogen_core.tool_agent
+from autogen_core.exceptions import MessageDroppedException, UndeliverableException
+
+from zmqagents import errors
+from zmqagents.errors import CallTimeoutError, PeerLost, RemoteCallError, SerializationError
+from zmqagents.protocol.frames import Error, ErrorCode
+
+MAX_TEXT_CHARS = 4_000  # of the text in the ERROR frame; the whole text is in the detail's args
+MAX_DETAIL_CHARS = 256_000  # of the traceback: a deep recursion prints a thousand frames
+
+_NEVER = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""Raised here, these would end the caller's process: they come as RemoteCallError."""
+
+
+class AgentNotFound(UndeliverableException, LookupError):  # noqa: N818 - a kind of AutoGen's UndeliverableException
+    """Nobody hosts the agent's type. A LookupError too, as AutoGen's own runtime raises for that."""
+
+
+class ExceptionRegistry:
+    """The exception classes that cross the wire under their own name."""
+
+    def __init__(self, classes: Iterable[type[BaseException]] = ()) -> None:
+        self._classes: dict[str, type[BaseException]] = {}
+        for source in (builtins, autogen_core.exceptions, autogen_core.tool_agent, errors):
+            for value in vars(source).values():
+                if isinstance(value, type) and issubclass(value, BaseException) and not issubclass(value, _NEVER):
+                    self.add(value)
+        self.add(asyncio.CancelledError)
+        self.add(asyncio.TimeoutError)
+        for cls in classes:
+            self.add(cls)
+
+    def add(self, cls: type[BaseException]) -> None:
+        """Let ``cls`` cross the wire."""
+        self._classes[_name_of(cls)] = cls
+
+    def encode(self, call_id: int, code: ErrorCode, error: BaseException) -> Error:
+        """The ERROR frame that ends a call with ``error``."""
+        detail: dict[str, Any] = {"traceback": _traceback_of(error)[-MAX_DETAIL_CHARS:]}
+        _put_if_json(detail, "args", list(error.args))
+        _put_if_json(detail, "attributes", _attributes_of(error))
+        _put_if_json(detail, "notes", [str(note) for note in getattr(error, "__notes__", ())])
+        return Error(call_id, code, _name_of(type(error)), _text_of(error)[:MAX_TEXT_CHARS], json.dumps(detail).encode())
+
+    def decode(self, frame: Error, peer: str) -> BaseException:
+        """The exception to raise for an ERROR frame of ``peer``."""
+        detail = _read_detail(frame.payload)
+        trace = detail.get("traceback")
+        remote_traceback = trace if isinstance(trace, str) else None
+        error = self._rebuild(frame, detail)
+        if error is None:
+            error = RemoteCallError(frame.exception, frame.text, remote_traceback=remote_traceback, peer=peer)
+        notes = detail.get("notes")
+        for note in notes if isinstance(notes, list) else ():
+            _add_note(error, str(note))
+        if remote_traceback:
+            _add_note(error, f"Remote traceback, on {peer}:\n{remote_traceback}")
+        return error
+
+    def _rebuild(self, frame: Error, detail: dict[str, Any]) -> BaseException | None:
+        cls = self._classes.get(frame.exception)
+        if cls is None:
+            return None
+        args = detail.get("args")
+        attributes = detail.get("attributes")
+        try:
+            # Not cls(*args): a class may ask for other arguments than those it keeps.
+            error = cls.__new__(cls, *(args if isinstance(args, list) else [frame.text]))
+        except (TypeError, ValueError):
+            return None
+        if isinstance(args, list):
+            error.args = tuple(args)
+        if isinstance(attributes, dict) and hasattr(error, "__dict__"):
+            error.__dict__.update(attributes)
+        return error
+
+
+def undeliverable(frame: Error, agent: str, peer: str) -> UndeliverableException:
+    """For an ERROR that says that the agent is not there."""
+    return UndeliverableException(f"{agent} could not be reached: {peer} does not host it. {frame.text}".rstrip())
+
+
+def peer_lost(agent: str, peer: str) -> PeerLost:
+    """For a call whose target went away."""
+    return PeerLost(
+        f"the process {peer} went away while it was handling a call to {agent}: whether the handler ran is unknown."
+        " Send again if that does no harm.",
+        peer=peer,
+    )
+
+
+def timed_out(agent: str, timeout_s: float) -> CallTimeoutError:
+    """For a call whose deadline passed."""
+    return CallTimeoutError(f"{agent} did not answer within {timeout_s:g} s; its handler has been told to stop")
+
+
+def from_wire(registry: ExceptionRegistry, frame: Error, agent: str, peer: str) -> BaseException:
+    """The exception with which a call to ``agent`` ends."""
+    if frame.code == ErrorCode.UNDELIVERABLE:
+        return undeliverable(frame, agent, peer)
+    if frame.code == ErrorCode.CANCELLED:
+        return asyncio.CancelledError(frame.text) if frame.text else asyncio.CancelledError()
+    if frame.code == ErrorCode.DEADLINE:
+        return CallTimeoutError(f"{agent} was reached after the call's deadline; its handler was not started", peer=peer)
+    if frame.code == ErrorCode.DROPPED:
+        return MessageDroppedException(*([frame.text] if frame.text else []))
+    if frame.code in (ErrorCode.UNREADABLE, ErrorCode.UNSERIALIZABLE):
+        return SerializationError(f"{frame.text} (on {peer})")
+    return registry.decode(frame, peer)
+
+
+def _name_of(cls: type[BaseException]) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001 - a user's __str__ may raise anything; the call must still end
+        return f"(its text could not be made: {type(failure).__name__})"
+
+
+def _traceback_of(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def _attributes_of(error: BaseException) -> dict[str, Any]:
+    return {name: value for name, value in vars(error).items() if not name.startswith("__")}
+
+
+def _put_if_json(detail: dict[str, Any], name: str, value: Any) -> None:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return
+    detail[name] = value
+
+
+def _read_detail(payload: bytes) -> dict[str, Any]:
+    try:
+        detail = json.loads(payload) if payload else {}
+    except (ValueError, RecursionError):
+        return {}
+    return detail if isinstance(detail, dict) else {}
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    """``BaseException.add_note`` is Python 3.11's; before it, the attribute that it sets is set by hand."""
+    if sys.version_info >= (3, 11):
+        error.add_note(note)
+    else:
+        vars(error)["__notes__"] = [*getattr(error, "__notes__", ()), note]

@@ -1,0 +1,222 @@
+"""What comes in from other processes: calls to serve, events, agent operations, and the outcomes of our own calls."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from autogen_core import AgentId, CancellationToken, MessageContext, TopicId, UnknownPayload
+from autogen_core.exceptions import MessageDroppedException
+
+from zmqagents.config import RuntimeConfig
+from zmqagents.errors import MessageTooLargeError, SerializationError
+from zmqagents.protocol import frames as f
+from zmqagents.protocol.effects import Fate
+from zmqagents.protocol.ids import AgentKey, NodeId
+from zmqagents.protocol.membership import Change, MemberChange
+from zmqagents.protocol.records import Phase
+from zmqagents.runtime.deadlines import until
+from zmqagents.runtime.identities import agent_id
+from zmqagents.runtime.publishing import Publishing
+from zmqagents.runtime.tasks import Tasks
+from zmqagents.transport.driver import Driver
+
+if TYPE_CHECKING:
+    from zmqagents.runtime.parts import Parts
+
+logger = logging.getLogger("zmqagents")
+
+
+@dataclass(slots=True)
+class _Served:
+    """A call being handled here."""
+
+    token: CancellationToken
+    task: asyncio.Task[None] | None = None
+    cancelled: bool = False
+
+
+class Inbound:
+    """The application behind a ``Driver``."""
+
+    def __init__(
+        self, config: RuntimeConfig, driver: Driver, parts: Parts, publishing: Publishing, tasks: Tasks
+    ) -> None:
+        self._config = config
+        self._driver = driver
+        self._node = driver.node
+        self._publishing = publishing
+        self._agents = parts.agents
+        self._handling = parts.handling
+        self._payloads = parts.payloads
+        self._exceptions = parts.exceptions
+        self._subscriptions = parts.subscriptions
+        self._tasks = tasks
+        self._operations: dict[int, Callable[[AgentKey, bytes], Awaitable[Any]]] = {
+            f.Operation.METADATA: self._metadata,
+            f.Operation.SAVE_STATE: self._save_state,
+            f.Operation.LOAD_STATE: self._load_state,
+            f.Operation.ACTIVATE: self._activate,
+            f.Operation.MATCH: self._match,
+        }
+
+    # -- Application -------------------------------------------------------------------------------------------
+
+    def on_incoming(self, peer: NodeId, number: int, frame: f.Request | f.Event | f.Agent | f.Cancel) -> None:
+        """See Application."""
+        if isinstance(frame, f.Request):
+            self._serve(peer, frame)
+        elif isinstance(frame, f.Event):
+            self._publishing.deliver(peer, number, frame)
+        elif isinstance(frame, f.Cancel):
+            self._cancel(peer, frame)
+        else:
+            self._operate(peer, frame)
+
+    def on_call_ended(self, token: Any, peer: NodeId, outcome: f.Reply | f.Error | Fate) -> None:
+        """See Application. ``token`` is the future that the caller waits for."""
+        del peer
+        if not token.done():
+            token.set_result(outcome)
+
+    def on_serving_ended(self, tokens: list[Any]) -> None:
+        """See Application. The handlers go on, for what they do may matter; their answers have no reader."""
+        logger.info("%d calls lost their caller; their handlers go on", len(tokens))
+
+    def on_events_abandoned(self, peer: NodeId, events: list[f.Event]) -> None:
+        """See Application."""
+        logger.warning("%d events were unfinished at %s, which is lost", len(events), self._node.label(peer))
+        self._publishing.abandoned(events)
+
+    def on_member_changed(self, change: MemberChange) -> None:
+        """See Application."""
+        if change.change is not Change.UPDATED:
+            record = change.record
+            logger.info("%s (%s) %s", record.instance_id, record.node_id[:4].hex(), change.change.name.lower())
+
+    # -- calls -------------------------------------------------------------------------------------------------
+
+    def _serve(self, peer: NodeId, request: f.Request) -> None:
+        refused = self._why_not(request.agent)
+        if refused is not None:
+            self._answer(peer, f.Error(request.call_id, f.ErrorCode.UNDELIVERABLE, "", refused, b""), served=False)
+            return
+        if request.timeout_ms == 0:
+            self._answer(peer, f.Error(request.call_id, f.ErrorCode.DEADLINE, "", "", b""), served=False)
+            return
+        try:
+            message = self._payloads.decode(request.type_name, request.content_type, request.payload)
+        except SerializationError as error:
+            self._answer(peer, f.Error(request.call_id, f.ErrorCode.UNREADABLE, "", str(error), b""), served=False)
+            return
+        if type(message) is UnknownPayload:
+            text = (
+                f"message type {request.type_name!r} as {request.content_type} is not known to the process that hosts"
+                f" {request.agent}: register it there with runtime.add_message_serializer(...)"
+            )
+            self._answer(peer, f.Error(request.call_id, f.ErrorCode.UNREADABLE, "", text, b""), served=False)
+            return
+        served = _Served(CancellationToken())
+        self._node.served.begin(peer, request.call_id, served)
+        served.task = self._tasks.spawn(self._handle(peer, request, message, served))
+
+    def _why_not(self, key: AgentKey) -> str | None:
+        if self._node.record.phase is not Phase.ACTIVE:
+            return "It is leaving the cluster."
+        return None if self._agents.hosts(key) else "Its type is not registered there."
+
+    async def _handle(self, peer: NodeId, request: f.Request, message: Any, served: _Served) -> None:
+        deadline_s = None if request.timeout_ms is None else self._driver.now_s + request.timeout_ms / 1_000
+        try:
+            sender: AgentId | None = agent_id(request.sender) if request.sender is not None else None
+            context = MessageContext(sender, None, True, served.token, request.message_id)
+            with until(deadline_s):
+                response = await self._handling.call(request.agent, message, context, request.context)
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its call, as in AutoGen
+            self._answer(peer, self._failure(request.call_id, error))
+            return
+        self._answer(peer, self._reply(peer, request, response))
+
+    def _reply(self, peer: NodeId, request: f.Request, response: Any) -> f.Reply | f.Error:
+        record = self._node.membership.get(peer)
+        try:
+            type_name, content_type, payload = self._payloads.encode(response, record.readable if record else {})
+            if len(payload) > self._config.max_message_bytes:
+                raise MessageTooLargeError(len(payload), self._config.max_message_bytes)
+        except (SerializationError, MessageTooLargeError) as error:
+            text = f"the handler of {request.agent} answered with what can't be sent: {error}"
+            return f.Error(request.call_id, f.ErrorCode.UNSERIALIZABLE, "", text[:4_000], b"")
+        return f.Reply(request.call_id, type_name, content_type, payload)
+
+    def _failure(self, call_id: int, error: BaseException) -> f.Error:
+        if isinstance(error, asyncio.CancelledError):
+            return f.Error(call_id, f.ErrorCode.CANCELLED, "", str(error)[:4_000], b"")
+        if isinstance(error, MessageDroppedException):
+            return f.Error(call_id, f.ErrorCode.DROPPED, "", str(error)[:4_000], b"")
+        return self._exceptions.encode(call_id, f.ErrorCode.RAISED, error)
+
+    def _answer(self, peer: NodeId, frame: f.Reply | f.Error, *, served: bool = True) -> None:
+        if not served:
+            self._node.served.begin(peer, frame.call_id, None)
+        self._node.answer(peer, frame)
+        self._driver.schedule_flush()
+
+    def _cancel(self, peer: NodeId, frame: f.Cancel) -> None:
+        """The caller has given up: tell the handler by its token at once, and by its task if it goes on regardless."""
+        served: _Served | None = self._node.served.get(peer, frame.call_id)
+        if served is None or served.cancelled:
+            return
+        served.cancelled = True
+        served.token.cancel()
+        task = served.task
+        if task is not None and not task.done():
+            timer = asyncio.get_running_loop().call_later(self._config.cancel_grace_s, task.cancel)
+            task.add_done_callback(lambda _: timer.cancel())
+
+    # -- agent operations --------------------------------------------------------------------------------------
+
+    def _operate(self, peer: NodeId, frame: f.Agent) -> None:
+        operation = self._operations.get(frame.operation)
+        refused = self._why_not(frame.agent) if frame.agent else None
+        if operation is None:
+            refused = f"It does not know operation {frame.operation}."
+        if refused is not None or operation is None:
+            text = refused or ""
+            self._answer(peer, f.Error(frame.call_id, f.ErrorCode.UNDELIVERABLE, "", text, b""), served=False)
+            return
+        served = _Served(CancellationToken())
+        self._node.served.begin(peer, frame.call_id, served)
+        served.task = self._tasks.spawn(self._run(peer, frame, operation))
+
+    async def _run(self, peer: NodeId, frame: f.Agent, operation: Callable[[AgentKey, bytes], Awaitable[Any]]) -> None:
+        try:
+            result = await operation(frame.agent, frame.payload)
+            payload = b"" if result is None else json.dumps(result).encode()
+        except BaseException as error:  # noqa: BLE001 - whatever an agent raises ends the call
+            self._answer(peer, self._failure(frame.call_id, error))
+            return
+        self._answer(peer, f.Reply(frame.call_id, "", "application/json", payload))
+
+    async def _metadata(self, key: AgentKey, argument: bytes) -> Any:
+        del argument
+        return dict((await self._agents.get(key)).metadata)
+
+    async def _save_state(self, key: AgentKey, argument: bytes) -> Any:
+        del argument
+        return dict(await (await self._agents.get(key)).save_state())
+
+    async def _load_state(self, key: AgentKey, argument: bytes) -> None:
+        await (await self._agents.get(key)).load_state(json.loads(argument))
+
+    async def _activate(self, key: AgentKey, argument: bytes) -> None:
+        del argument
+        await self._agents.get(key)
+
+    async def _match(self, key: AgentKey, argument: bytes) -> Any:
+        del key
+        topic_type, topic_source = json.loads(argument)
+        return self._subscriptions.match(TopicId(topic_type, topic_source))

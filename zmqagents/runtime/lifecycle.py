@@ -1,0 +1,168 @@
+"""Starting and stopping: each in whatever order and number users call them, with nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Generator, Sequence
+
+from zmqagents.config import RuntimeConfig
+from zmqagents.errors import RuntimeNotStartedError
+from zmqagents.runtime.parts import Parts, Running
+from zmqagents.runtime.signals import signals_handled
+from zmqagents.runtime.waiting_room import WaitingRoom
+
+logger = logging.getLogger("zmqagents")
+
+
+class _Starting(Awaitable[None]):
+    """What ``start`` returns: awaited, it raises what went wrong; not awaited, that is logged."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+        self._awaited = False
+        task.add_done_callback(self._log_if_nobody_waits)
+
+    def __await__(self) -> Generator[None, None, None]:
+        self._awaited = True
+        return asyncio.shield(self._task).__await__()
+
+    def _log_if_nobody_waits(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._awaited:
+            logger.error("the runtime could not be started: %s", error, exc_info=error)
+
+
+class Lifecycle:
+    """The state of one runtime: stopped, starting, joined, stopping."""
+
+    def __init__(self, config: RuntimeConfig, parts: Parts, room: WaitingRoom) -> None:
+        self._config = config
+        self._parts = parts
+        self._room = room
+        self._starting: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._stopped = asyncio.Event()
+        self._background: BaseException | None = None
+        self.running: Running | None = None
+        """The parts from the moment the sockets are open."""
+        self.joined: Running | None = None
+        """The same, from the moment messages may go out."""
+        self.process_id = os.getpid()
+
+    @property
+    def started(self) -> bool:
+        """Whether ``start`` was called and ``stop`` has not ended."""
+        return self._starting is not None
+
+    def require_started(self) -> None:
+        """RuntimeError, as AutoGen's, if it is not started."""
+        if self._starting is None:
+            raise RuntimeNotStartedError("Runtime is not started")
+
+    # -- start -------------------------------------------------------------------------------------------------
+
+    def start(self) -> Awaitable[None]:
+        """Begin to join. RuntimeError if it is started already."""
+        if self._starting is not None:
+            raise RuntimeError("Runtime is already started")
+        self.process_id = os.getpid()
+        self._stopped.clear()
+        self._starting = asyncio.get_running_loop().create_task(self._start())
+        return _Starting(self._starting)
+
+    async def _start(self) -> None:
+        self._parts.telemetry.refresh()
+        try:
+            running = self.running = Running(self._config, self._parts)
+            running.refresh_record()
+            await running.cluster.join(running.inbound)
+        except BaseException as error:
+            await self._abort(error)
+            raise
+        self.joined = running
+        self._room.open()
+
+    async def _abort(self, error: BaseException) -> None:
+        running, self.running = self.running, None
+        self._starting = None
+        if running is not None:
+            await running.cluster.leave(0.0)
+        await self._room.close(RuntimeNotStartedError(f"the runtime could not be started: {error}"))
+        self._stopped.set()
+
+    async def wait_until_joined(self) -> None:
+        """Wait for a start that is under way; raises what went wrong in it."""
+        self.require_started()
+        if self._starting is not None:
+            await asyncio.shield(self._starting)
+
+    # -- stop --------------------------------------------------------------------------------------------------
+
+    def background_exception(self, error: BaseException) -> None:
+        """An event handler raised, and that is to come out of the stop."""
+        if self._background is None:
+            self._background = error
+        if self.running is not None:
+            self.running.driver.changed()
+
+    async def stop_when(self, idle: Callable[[], bool]) -> None:
+        """Stop once ``idle()``, or once an event handler has raised what is not to be ignored."""
+        await self.wait_until_joined()
+        running = self.running
+        if running is not None:
+            await running.driver.wait_until(lambda: idle() or self._background is not None, None)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Drain, leave, and raise the exception that an event handler left behind."""
+        self.require_started()
+        if self._stopping is None:
+            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+        await asyncio.shield(self._stopping)
+        error, self._background = self._background, None
+        if error is not None:
+            raise error
+
+    async def _stop(self) -> None:
+        try:
+            if self._starting is not None:
+                await asyncio.wait([self._starting])
+            running = self.running
+            if running is not None:
+                await self._drain(running)
+        finally:
+            self.running = self.joined = None
+            self._starting = self._stopping = None
+            self._stopped.set()
+
+    async def _drain(self, running: Running) -> None:
+        stopped = RuntimeNotStartedError("the runtime was stopped before the message was sent")
+        running.cluster.announce_leaving()
+        await self._room.close(stopped)
+        if not await running.driver.wait_until(lambda: not running.tasks, self._config.drain_timeout_s):
+            logger.warning(
+                "%d handlers still ran after drain_timeout_s=%g and were cancelled", len(running.tasks), self._config.drain_timeout_s
+            )
+            await running.tasks.cancel_all()
+        self.joined = None
+        for token in running.node.pending.abandon_all():
+            if not token.done():
+                token.set_exception(RuntimeNotStartedError("the runtime was stopped while the call was in flight"))
+        await running.cluster.leave(self._config.drain_timeout_s)
+
+    async def wait_until_stopped(self, signals: Sequence[signal.Signals]) -> None:
+        """Return once stopped; the first of ``signals`` stops it."""
+        self.require_started()
+        stops: list[asyncio.Task[None]] = []
+
+        def on_signal(number: signal.Signals) -> None:
+            logger.info("%s: leaving the cluster", number.name)
+            stops.append(asyncio.get_running_loop().create_task(self.stop()))
+
+        async with signals_handled(signals, on_signal):
+            await self._stopped.wait()
+        for stop in stops:
+            await stop

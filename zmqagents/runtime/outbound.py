@@ -1,0 +1,295 @@
+"""What this process sends: calls, events and agent operations, to agents here or elsewhere.
+
+A message for an agent of this process is the object itself, handled in a task of its own. Anything else is serialized for the
+reader's record and given to the protocol core. Which of the two it is, is asked again whenever a target is lost before the
+message left, so that a call that was certainly not executed finds the agent's new home by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from autogen_core import AgentId, CancellationToken, MessageContext, UnknownPayload
+
+from zmqagents.config import RuntimeConfig
+from zmqagents.errors import CallTimeoutError, LocalProtocolError, MessageTooLargeError, SerializationError
+from zmqagents.protocol import frames as f
+from zmqagents.protocol.effects import Fate
+from zmqagents.protocol.ids import AgentKey, NodeId
+from zmqagents.runtime.failures import AgentNotFound, from_wire, peer_lost, timed_out, undeliverable
+from zmqagents.runtime.identities import agent_key
+from zmqagents.runtime.tasks import Tasks
+from zmqagents.transport.driver import Driver
+
+if TYPE_CHECKING:
+    from zmqagents.runtime.parts import Parts
+
+logger = logging.getLogger("zmqagents")
+
+JSON = "application/json"
+
+
+@dataclass(slots=True)
+class Call:
+    """One call on its way. ``deadline_s`` is a time of the loop's clock."""
+
+    recipient: AgentId
+    key: AgentKey
+    message: Any
+    sender: AgentId | None
+    token: CancellationToken | None
+    message_id: str
+    deadline_s: float | None
+
+
+class Outbound:
+    """Sends calls and agent operations for one running runtime."""
+
+    def __init__(
+        self,
+        config: RuntimeConfig,
+        driver: Driver,
+        parts: Parts,
+        tasks: Tasks,
+        refresh_record: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._driver = driver
+        self._node = driver.node
+        self._handling = parts.handling
+        self._payloads = parts.payloads
+        self._exceptions = parts.exceptions
+        self._telemetry = parts.telemetry
+        self._tasks = tasks
+        self._refresh_record = refresh_record
+
+    # -- homes -------------------------------------------------------------------------------------------------
+
+    async def home_of(self, key: AgentKey, deadline_s: float | None, *, avoid: NodeId | None = None) -> NodeId:
+        """Where the agent lives; waits for a host to appear. AgentNotFound after ``discovery_timeout_s``.
+
+        ``avoid`` is a node that has just said that the agent is not there: another answer is waited for.
+        """
+        self._refresh_record()
+        directory = self._node.directory
+        home = directory.home(key)
+        if home is not None and home != avoid:
+            return home
+        timeout_s = self._config.discovery_timeout_s
+        if deadline_s is not None:
+            timeout_s = min(timeout_s, max(deadline_s - self._driver.now_s, 0.0))
+        await self._driver.wait_until(lambda: directory.home(key) not in (None, avoid), timeout_s)
+        home = directory.home(key)
+        if home is None or home == avoid:
+            agent_type = key.partition("/")[0]
+            raise AgentNotFound(
+                f"no process of cluster {self._node.record.cluster!r} hosts agent type {agent_type!r}: waited {timeout_s:g} s."
+                " Is the process that registers it running, in the same cluster? `await runtime.wait_for_agents(...)` waits"
+                " longer."
+            )
+        return home
+
+    # -- calls -------------------------------------------------------------------------------------------------
+
+    async def call(self, call: Call) -> Any:
+        """Send a call to wherever its agent lives; its answer, or the exception with which it ended."""
+        avoid: NodeId | None = None
+        while True:
+            home = await self.home_of(call.key, call.deadline_s, avoid=avoid)
+            if home == self._node.node_id:
+                return await self._call_here(call)
+            frame = await self._request(call, home)
+            if frame is None:
+                continue
+            outcome = await self._exchange(home, frame, call.key, call.deadline_s, call.token)
+            if isinstance(outcome, f.Reply):
+                return self._read_reply(outcome, home)
+            if not _certainly_not_executed(outcome):
+                raise self._failure(outcome, call.key, home, call.deadline_s)
+            if self._node.directory.home(call.key) == home:
+                avoid = home
+            if call.deadline_s is not None and call.deadline_s <= self._driver.now_s:
+                raise self._failure(outcome, call.key, home, call.deadline_s)
+
+    async def _call_here(self, call: Call) -> Any:
+        context = MessageContext(
+            sender=call.sender,
+            topic_id=None,
+            is_rpc=True,
+            cancellation_token=call.token or CancellationToken(),
+            message_id=call.message_id,
+        )
+        task = self._tasks.spawn(self._handling.call(call.key, call.message, context, self._telemetry.carrier()))
+        if call.token is None and call.deadline_s is None:
+            return await task
+        return await self._follow(task, call)
+
+    async def _follow(self, task: asyncio.Task[Any], call: Call) -> Any:
+        """The task's outcome, unless the token is cancelled or the deadline passes before it.
+
+        A cancelled token ends the caller's wait and not the handler, which has the same token: as in AutoGen's own runtime.
+        """
+        loop = asyncio.get_running_loop()
+        followed: asyncio.Future[Any] = loop.create_future()
+        task.add_done_callback(lambda done: relay_outcome(done, followed))
+        timer = None
+        if call.deadline_s is not None:
+            error = timed_out(str(call.recipient), max(call.deadline_s - loop.time(), 0.0))
+            timer = loop.call_at(call.deadline_s, _fail, followed, error)
+        if call.token is not None:
+            call.token.link_future(followed)
+        try:
+            return await followed
+        except CallTimeoutError:
+            if not task.done():
+                task.cancel()
+            raise
+        except asyncio.CancelledError:
+            if call.token is None or not call.token.is_cancelled():
+                task.cancel()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _request(self, call: Call, home: NodeId) -> f.Request | None:
+        """The REQUEST for ``home``, once it has room; None if it is gone meanwhile."""
+        record = self._node.membership.get(home)
+        if record is None:
+            return None
+        type_name, content_type, payload = self._payloads.encode(call.message, record.readable)
+        self.check_size(payload)
+        if not self._node.can_send(home):
+            await self._driver.wait_for_room(home, self._node.can_send, self._send_wait_s(call.deadline_s))
+            if self._node.membership.get(home) is None:
+                return None
+        return f.Request(
+            self._node.pending.next_id(),
+            call.key,
+            call.message_id,
+            agent_key(call.sender) if call.sender is not None else None,
+            type_name,
+            content_type,
+            self._remaining_ms(call.deadline_s),
+            0,
+            self._telemetry.carrier(),
+            payload,
+        )
+
+    def _send_wait_s(self, deadline_s: float | None) -> float:
+        if deadline_s is None:
+            return self._config.send_timeout_s
+        return min(self._config.send_timeout_s, max(deadline_s - self._driver.now_s, 0.0))
+
+    def _remaining_ms(self, deadline_s: float | None) -> int | None:
+        return None if deadline_s is None else max(math.ceil((deadline_s - self._driver.now_s) * 1_000), 0)
+
+    def check_size(self, payload: bytes) -> None:
+        """MessageTooLargeError, with both figures, if the payload is over the limit."""
+        if len(payload) > self._config.max_message_bytes:
+            raise MessageTooLargeError(len(payload), self._config.max_message_bytes)
+
+    async def _exchange(
+        self,
+        home: NodeId,
+        frame: f.Request | f.Agent,
+        key: AgentKey,
+        deadline_s: float | None,
+        token: CancellationToken | None,
+    ) -> f.Reply | f.Error | Fate:
+        """Send a call and wait for its outcome; a caller that gives up cancels it there too."""
+        answer: asyncio.Future[f.Reply | f.Error | Fate] = asyncio.get_running_loop().create_future()
+        self._node.call(home, frame, answer, deadline_s, self._driver.now_s)
+        self._driver.schedule_flush()
+        if token is not None:
+            token.link_future(answer)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self._node.cancel(frame.call_id)
+            self._driver.schedule_flush()
+            raise
+
+    def _read_reply(self, reply: f.Reply, peer: NodeId) -> Any:
+        message = self._payloads.decode(reply.type_name, reply.content_type, reply.payload)
+        if type(message) is UnknownPayload:
+            raise SerializationError(
+                f"{self._node.label(peer)} answered with a {reply.type_name!r} as {reply.content_type}, which this process"
+                f" can't read: import its class next to the message you sent, or register it with"
+                f" runtime.add_message_serializer(try_get_known_serializers_for_type({reply.type_name}))"
+            )
+        return message
+
+    def _failure(
+        self, outcome: f.Error | Fate, key: AgentKey, peer: NodeId, deadline_s: float | None
+    ) -> BaseException:
+        label = self._node.label(peer)
+        if isinstance(outcome, f.Error):
+            return from_wire(self._exceptions, outcome, key, label)
+        if outcome is Fate.DEADLINE:
+            return CallTimeoutError(f"{key} on {label} did not answer before the call's deadline", peer=label)
+        if outcome is Fate.UNDELIVERABLE:
+            return undeliverable(f.Error(0, f.ErrorCode.UNDELIVERABLE, "", "It went away.", b""), key, label)
+        del deadline_s
+        return peer_lost(key, label)
+
+    # -- agent operations --------------------------------------------------------------------------------------
+
+    async def operate(self, home: NodeId, operation: f.Operation, key: AgentKey, argument: Any = None) -> Any:
+        """Ask the agent's node for an operation (SPEC.md section 8.4); its JSON answer, None if it has none.
+
+        Raises what the operation raised there, or how the call to ``home`` ended.
+        """
+        payload = b"" if argument is None else _to_json(argument)
+        self.check_size(payload)
+        deadline_s = None
+        if self._config.call_timeout_s is not None:
+            deadline_s = self._driver.now_s + self._config.call_timeout_s
+        frame = f.Agent(self._node.pending.next_id(), operation, key, self._remaining_ms(deadline_s), payload)
+        try:
+            outcome = await self._exchange(home, frame, key, deadline_s, None)
+        except LocalProtocolError:
+            outcome = Fate.UNDELIVERABLE
+        if isinstance(outcome, f.Reply):
+            return json.loads(outcome.payload) if outcome.payload else None
+        raise self._failure(outcome, key, home, deadline_s)
+
+
+def _certainly_not_executed(outcome: f.Reply | f.Error | Fate) -> bool:
+    if isinstance(outcome, f.Error):
+        return outcome.code == f.ErrorCode.UNDELIVERABLE
+    return outcome is Fate.UNDELIVERABLE
+
+
+def _to_json(value: Any) -> bytes:
+    try:
+        return json.dumps(value).encode()
+    except (TypeError, ValueError) as error:
+        raise SerializationError(f"an agent's state has to be JSON: {error}") from error
+
+
+def relay_outcome(done: asyncio.Task[Any], followed: asyncio.Future[Any]) -> None:
+    """Give ``followed`` the outcome of a task that is done, unless it has one of its own."""
+    if done.cancelled():
+        followed.cancel()
+        return
+    error = done.exception()
+    if followed.done():
+        return
+    if error is not None:
+        followed.set_exception(error)
+    else:
+        followed.set_result(done.result())
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+

@@ -1,0 +1,302 @@
+"""The asyncio shell of a node: owns the clock, the timer and the sockets, and performs what the core asks for.
+
+Everything happens in the event loop's thread. What is made in one loop iteration leaves together: the first thing to send
+schedules one flush with ``call_soon``, and the flush fetches everything from the core as batches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from zmqagents.errors import BackpressureError, LocalProtocolError
+from zmqagents.protocol import effects as e
+from zmqagents.protocol import frames as f
+from zmqagents.protocol.ids import NodeId, PathId
+from zmqagents.protocol.membership import MemberChange
+from zmqagents.protocol.node import Node
+from zmqagents.transport.base import Transport
+from zmqagents.transport.strays import StrayLog
+
+logger = logging.getLogger("zmqagents")
+
+
+class Application(Protocol):
+    """Who serves what comes in. No method may block; what they raise is logged and goes no further."""
+
+    def on_incoming(self, peer: NodeId, number: int, frame: f.Request | f.Event | f.Agent | f.Cancel) -> None:
+        """Serve a frame, or stop serving it."""
+
+    def on_call_ended(self, token: Any, peer: NodeId, outcome: f.Reply | f.Error | e.Fate) -> None:
+        """A call has its outcome."""
+
+    def on_serving_ended(self, tokens: list[Any]) -> None:
+        """Nobody waits for the answers of these served calls any more."""
+
+    def on_events_abandoned(self, peer: NodeId, events: list[f.Event]) -> None:
+        """Unfinished events of a lost peer."""
+
+    def on_member_changed(self, change: MemberChange) -> None:
+        """A member joined, changed, left or died."""
+
+
+class Driver:
+    """Runs one ``Node`` over one transport."""
+
+    def __init__(self, transport: Transport, open_node: Callable[[Driver], Node]) -> None:
+        """``open_node`` binds the transport, with the driver it is given for its events, and makes the node."""
+        self._transport = transport
+        self._application: Application | None = None
+        self._loop = asyncio.get_running_loop()
+        self._strays = StrayLog(logger)
+        self._flush_scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s = 0.0
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._closed = False
+        self.before_flush: Callable[[], None] | None = None
+        """Called before envelopes are fetched, so that our record is told before what depends on it."""
+        self.node = open_node(self)
+
+    # -- life --------------------------------------------------------------------------------------------------
+
+    def attach(self, application: Application) -> None:
+        """Serve with ``application`` from now on."""
+        self._application = application
+        self._tick()
+
+    async def leave(self, *, timeout_s: float) -> None:
+        """Tell everybody that we have left, once what was sent is acknowledged or ``timeout_s`` has passed."""
+        await self.quiet(timeout_s)
+        self.node.leave()
+        self._flush()
+
+    async def quiet(self, timeout_s: float) -> bool:
+        """Wait until everything sent has been acknowledged; False if it has not after ``timeout_s``."""
+        deadline_s = self._loop.time() + timeout_s
+        while not self.node.is_quiet():
+            if not await self._changed(deadline_s):
+                return False
+        return True
+
+    async def close(self) -> None:
+        """End the sockets and the timer. Idempotent."""
+        if self._closed:
+            return
+        self._flush()
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._wake_waiters()
+        await self._transport.close()
+
+    # -- what the runtime asks ---------------------------------------------------------------------------------
+
+    @property
+    def now_s(self) -> float:
+        """The loop's clock, in seconds."""
+        return self._loop.time()
+
+    def schedule_flush(self) -> None:
+        """Send what the core has, at the end of this loop iteration."""
+        if not self._flush_scheduled and not self._closed:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    async def wait_for_room(self, node_id: NodeId, has_room: Callable[[NodeId], bool], timeout_s: float) -> None:
+        """Wait until ``has_room(node_id)``; BackpressureError, naming the peer, if there is none after ``timeout_s``."""
+        deadline_s = self._loop.time() + timeout_s
+        while not has_room(node_id):
+            if not await self._changed(deadline_s):
+                label = self.node.label(node_id)
+                raise BackpressureError(
+                    f"{label} has taken no more messages for {timeout_s:g} s: its window is full. It is stuck, or slower than"
+                    " this process sends; nothing of this message was sent.",
+                    peer=label,
+                )
+
+    async def wait_until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Wait until ``condition()`` holds, looking again whenever something came in; False after ``timeout_s``."""
+        deadline_s = None if timeout_s is None else self._loop.time() + timeout_s
+        while not condition():
+            if not await self._changed(deadline_s):
+                return condition()
+        return True
+
+    async def _changed(self, deadline_s: float | None) -> bool:
+        """Wait until something has come in or changed; False at the deadline or once closed."""
+        if self._closed:
+            return False
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.add(waiter)
+        handle = None if deadline_s is None else self._loop.call_at(deadline_s, _expire, waiter)
+        try:
+            await waiter
+        except TimeoutError:
+            return False
+        finally:
+            self._waiters.discard(waiter)
+            if handle is not None:
+                handle.cancel()
+        return not self._closed
+
+    def _wake_waiters(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def changed(self) -> None:
+        """Something that somebody may wait for has changed outside the protocol."""
+        if self._waiters:
+            self._wake_waiters()
+
+    # -- effects and output ------------------------------------------------------------------------------------
+
+    def perform(self) -> None:
+        """Do what the core has asked for, in order, and schedule what is to be sent."""
+        node = self.node
+        while node.state.effects:
+            self._do(node.take_effects())
+        if self._waiters:
+            self._wake_waiters()
+        self.schedule_flush()
+
+    def _do(self, effects: list[e.Effect]) -> None:
+        for effect in effects:
+            self._perform_one(effect)
+
+    def _perform_one(self, effect: e.Effect) -> None:
+        kind = type(effect)
+        if kind in _APPLICATION:
+            try:
+                self._tell_application(effect)
+            except Exception:
+                logger.exception("%s could not be handled", kind.__name__)
+        elif isinstance(effect, e.Publish):
+            self._transport.publish(effect.parts)
+        elif isinstance(effect, e.OpenPath):
+            self._transport.open_path(effect.path, effect.endpoint)
+        elif isinstance(effect, e.ClosePath):
+            self._transport.close_path(effect.path)
+        elif isinstance(effect, e.Subscribe):
+            self._transport.subscribe(effect.endpoint)
+        elif isinstance(effect, e.Unsubscribe):
+            self._transport.unsubscribe(effect.endpoint)
+        elif isinstance(effect, e.PeerRefused):
+            logger.error("%s and this process can't talk: %s", self.node.label(effect.peer), effect.text)
+        elif isinstance(effect, e.Strayed):
+            label = "an unknown sender" if effect.peer is None else self.node.label(effect.peer)
+            self._strays.report(label, effect.text, self._loop.time())
+
+    def _tell_application(self, effect: e.Effect) -> None:
+        application = self._application
+        if application is None:
+            raise LocalProtocolError("nothing can have come in before an application is attached")
+        if isinstance(effect, e.Incoming):
+            application.on_incoming(effect.peer, effect.number, effect.frame)
+        elif isinstance(effect, e.CallEnded):
+            application.on_call_ended(effect.token, effect.peer, effect.outcome)
+        elif isinstance(effect, e.ServingEnded):
+            application.on_serving_ended(effect.tokens)
+        elif isinstance(effect, e.EventsAbandoned):
+            application.on_events_abandoned(effect.peer, effect.events)
+        elif isinstance(effect, e.MemberChanged):
+            application.on_member_changed(effect.change)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if self._closed:
+            return
+        if self.before_flush is not None:
+            self.before_flush()
+        node = self.node
+        self._do(node.take_effects())
+        now_s = self._loop.time()
+        for path, parts in node.transmit(now_s):
+            if not self._transport.send(path, parts):
+                node.contacts.send_failed(path)
+        if node.state.effects:
+            self.perform()
+        self._arm()
+
+    def _arm(self) -> None:
+        due_s = self.node.wake_s
+        if self._timer is not None:
+            if self._timer_at_s <= due_s:
+                return
+            self._timer.cancel()
+        self._timer_at_s = due_s
+        self._timer = self._loop.call_at(due_s, self._tick)
+
+    def _tick(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._closed:
+            return
+        self.node.tick(self._loop.time())
+        self.perform()
+
+    # -- what the transport and discovery tell -----------------------------------------------------------------
+
+    def sighted(self, endpoints: tuple[str, ...], node_id: NodeId | None) -> None:
+        """Discovery shows a peer; ``node_id`` is None for a seed."""
+        if not self._closed:
+            self.node.contacts.sighted(endpoints, node_id, self._loop.time())
+            self.perform()
+
+    def on_message(self, path: PathId, parts: list[bytes]) -> None:
+        """See TransportEvents."""
+        self.node.receive(path, parts, self._loop.time())
+        self.perform()
+
+    def on_gossip(self, parts: list[bytes]) -> None:
+        """See TransportEvents."""
+        self.node.receive_gossip(parts, self._loop.time())
+        self.perform()
+
+    def on_path_up(self, path: int) -> None:
+        """See TransportEvents."""
+        self.node.contacts.path_up(path, self._loop.time())
+        self.perform()
+
+    def on_path_down(self, path: int) -> None:
+        """See TransportEvents."""
+        self.node.contacts.path_down(path, self._loop.time())
+        self.perform()
+
+    def on_path_refused(self, path: int) -> None:
+        """See TransportEvents."""
+        self.node.contacts.path_refused(path, self._loop.time())
+        self.perform()
+
+    def on_gossip_up(self, endpoint: str) -> None:
+        """See TransportEvents."""
+        self.node.contacts.gossip_up(endpoint)
+        self.perform()
+
+    def on_gossip_down(self, endpoint: str) -> None:
+        """See TransportEvents."""
+        self.node.contacts.gossip_down(endpoint, self._loop.time())
+        self.perform()
+
+    def on_gossip_refused(self, endpoint: str) -> None:
+        """See TransportEvents."""
+        self.node.contacts.gossip_refused(endpoint, self._loop.time())
+        self.perform()
+
+    def on_stray(self, reason: str) -> None:
+        """See TransportEvents."""
+        self.node.state.counters.strays += 1
+        self._strays.report("an unknown sender", reason, self._loop.time())
+
+
+_APPLICATION = frozenset({e.Incoming, e.CallEnded, e.ServingEnded, e.EventsAbandoned, e.MemberChanged})
+
+
+def _expire(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())

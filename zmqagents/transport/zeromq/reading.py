@@ -1,0 +1,138 @@
+"""Reading of sockets from the event loop, by their file descriptors. The loop of every received message is here."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable
+from time import monotonic
+
+import zmq
+
+from zmqagents.protocol.ids import NODE_ID_BYTES
+from zmqagents.transport.base import MAX_PARTS
+from zmqagents.transport.zeromq.options import get_int
+
+_SLICE_S = 0.005  # how long one wake-up may work before timers and other sockets have their turn
+
+_NOBLOCK = int(zmq.NOBLOCK)
+_MONITOR_EVENT = struct.Struct("=hi")  # event, value: zmq_socket_monitor(3)
+
+
+class Reader:
+    """Reads one socket whenever there is something, until ``close``; hands each message to ``deliver``."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        socket: zmq.Socket[bytes],
+        deliver: Callable[..., None],
+        on_stray: Callable[[str], None],
+    ) -> None:
+        self.idle = True
+        """Whether ``touch`` has anything to do; public so that the sending path can save the call."""
+        self._open = True
+        self._loop = loop
+        self._socket = socket
+        self._recv = socket.recv
+        self._deliver = deliver
+        self._on_stray = on_stray
+        self._fd = get_int(socket, zmq.FD)
+        loop.add_reader(self._fd, self._drain)
+        self.touch()
+
+    def touch(self) -> None:
+        """Look for input in the next turn of the loop.
+
+        Due after any other call on the socket, which may have swallowed the signal of its descriptor.
+        """
+        if self.idle:
+            self.idle = False
+            self._loop.call_soon(self._look)
+
+    def close(self) -> None:
+        """Stop reading; nothing is delivered any more. The socket stays open."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._fd)
+
+    def _look(self) -> None:
+        self.idle = True
+        if self._open and get_int(self._socket, zmq.EVENTS) & zmq.POLLIN:
+            self._drain()
+
+    def _drain(self) -> None:
+        self.idle = False  # what is called below sends on the same socket; this loop reads until nothing is left anyway
+        finished = False
+        until = monotonic() + _SLICE_S
+        try:
+            while self._open:
+                if not self._read():
+                    finished = True
+                    break
+                if monotonic() > until:
+                    break
+        finally:
+            self.idle = True
+            if self._open and not finished:  # out of time, or a callback has raised
+                self.touch()
+
+    def _read(self) -> bool:
+        """Take and deliver one message; False if there is none."""
+        try:
+            frame = self._recv(_NOBLOCK, copy=False)
+        except zmq.Again:
+            return False
+        if not frame.more:
+            self._deliver([frame.bytes])
+            return True
+        parts = self._rest([frame.bytes])
+        if parts is not None:
+            self._deliver(parts)
+        return True
+
+    def _rest(self, parts: list[bytes]) -> list[bytes] | None:
+        """``parts`` with the further parts of a message; None, after a report, if there are too many."""
+        recv = self._recv
+        excess = 0
+        more = True
+        while more:
+            frame = recv(_NOBLOCK, False)  # noqa: FBT003 - a keyword costs 10 % of the call
+            more = frame.more
+            if len(parts) < MAX_PARTS:
+                parts.append(frame.bytes)
+            else:
+                excess += 1
+        if excess:
+            self._on_stray(f"a message of {MAX_PARTS + excess:,} parts; the limit is {MAX_PARTS:,}")
+            return None
+        return parts
+
+
+class RouterReader(Reader):
+    """Reads a ROUTER: ``deliver`` gets the sender's node id and the parts."""
+
+    def _read(self) -> bool:
+        try:
+            sender = self._recv(_NOBLOCK)
+        except zmq.Again:
+            return False
+        parts = self._rest([])
+        if len(sender) != NODE_ID_BYTES or sender[0] == 0:
+            self._on_stray(f"a message from a peer whose routing id is not a node id: {sender[:NODE_ID_BYTES].hex()}")
+        elif parts is not None:
+            self._deliver(sender, parts)
+        return True
+
+
+class MonitorReader(Reader):
+    """Reads a monitor: ``deliver`` gets the event, its value and the endpoint."""
+
+    def _read(self) -> bool:
+        try:
+            head = self._recv(_NOBLOCK)
+        except zmq.Again:
+            return False
+        event, value = _MONITOR_EVENT.unpack(head)
+        self._deliver(event & 0xFFFF, value, self._recv(_NOBLOCK).decode("ascii", "replace"))
+        return True
