@@ -34,13 +34,6 @@ class Order(BaseModel):
     lines: list[Line]
 
 
-@dataclass
-class Unlisted:
-    """Not in the vocabulary: a process reads it only if its own agents handle it."""
-
-    content: str
-
-
 VOCABULARY: Sequence[type[Any]] = (Text, Number, Order, FunctionCall, FunctionExecutionResult)
 
 

@@ -14,7 +14,8 @@ from autogen_core import (
 )
 
 from .bench import LOCAL, REMOTE, Bench
-from .messages import Text, Unlisted
+from .messages import Text
+from .unlisted import Unlisted
 
 
 class Puzzled(RoutedAgent):

@@ -251,11 +251,13 @@ async def test_nothing_is_left_after_a_start_that_was_cancelled_at_any_step() ->
         pass
     tasks, threads, files = asyncio.all_tasks(), set(threading.enumerate()), open_files()
     for steps in range(12):
-        start = asyncio.create_task(MdnsDiscovery().start(advertisement(random_cluster()), Seen()))
+        discovery = MdnsDiscovery()
+        start = asyncio.create_task(discovery.start(advertisement(random_cluster()), Seen()))
         for _turn in range(steps):
             await asyncio.sleep(0)
         start.cancel()
         if not (await asyncio.gather(start, return_exceptions=True))[0]:
+            await discovery.stop()
             break
         assert (asyncio.all_tasks(), set(threading.enumerate()), open_files()) == (tasks, threads, files)
     else:

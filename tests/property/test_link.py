@@ -229,4 +229,4 @@ class LinkMachine(RuleBasedStateMachine):
 
 
 TestLink = pytest.mark.slow(LinkMachine.TestCase)
-TestLink.settings = settings(max_examples=2000, stateful_step_count=60, deadline=None)
+TestLink.settings = settings(max_examples=400, stateful_step_count=50, deadline=None)

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.requirements import all_required, require, require_tool
+from tests.requirements import all_required, require, require_root, require_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ["tools/test", "tools/demo", ".ci/run"]
@@ -137,6 +137,19 @@ def test_script_says_what_to_install_when_there_is_no_python(tree: Path) -> None
 
     assert ran.returncode == 1
     assert "sudo apt-get install python3 python3-venv" in ran.stderr
+
+
+def test_script_installs_the_venv_module_where_root_runs_it_and_debian_left_it_out(tree: Path) -> None:
+    require_root("to be allowed to install packages")
+    installed = tree / "installed"
+    write_program(tree / "bin/python3", f'[[ $2 != *ensurepip* || -e "{installed}" ]] && exec "{sys.executable}" "$@"')
+    write_program(tree / "bin/dpkg-query", "[[ ${@: -1} == python3-venv ]] || echo installed")
+    write_program(tree / "bin/apt-get", f'echo "$*" >> "{installed}"')
+
+    ran = run(["tools/demo"], tree, PATH=f"{tree / 'bin'}:{os.environ['PATH']}")
+
+    assert "sudo" not in ran.stderr
+    assert installed.read_text().splitlines() == ["update", "install --yes --no-install-recommends python3-venv"]
 
 
 def test_demo_refuses_arguments(tree: Path) -> None:

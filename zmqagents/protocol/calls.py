@@ -104,7 +104,10 @@ class ServedCalls(Generic[TokenT]):
 
     def end(self, peer: NodeId, call_id: CallId) -> bool:
         """The handler has ended; False if nobody waits for its answer any more."""
-        return self._calls.pop((peer, call_id), None) is not None
+        if (peer, call_id) not in self._calls:
+            return False
+        del self._calls[peer, call_id]
+        return True
 
     def get(self, peer: NodeId, call_id: CallId) -> TokenT | None:
         """What was given at ``begin``, for a CANCEL."""

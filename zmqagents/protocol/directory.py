@@ -51,7 +51,10 @@ class Directory:
     # -- homes -------------------------------------------------------------------------------------------------
 
     def home(self, agent: AgentKey) -> NodeId | None:
-        """The node where the agent lives; None if no active node hosts its type."""
+        """The node where the agent lives; None if no active node hosts its type.
+
+        An agent that nobody pins, of a type that is only pinned, is sent to a node that can say so.
+        """
         agent_type = agent_type_of(agent)
         homes = self._homes.get(agent_type)
         if homes is not None:
@@ -73,7 +76,7 @@ class Directory:
             return min(pinned)
         hosts = self._hosts.get(agent_type)
         if not hosts:
-            return None
+            return min(self._pinned_types.get(agent_type, ()), default=None)
         return rendezvous_home(agent, ((node_id, hosted.weight) for node_id, hosted in hosts.items()))
 
     def hosts(self, agent_type: str) -> Mapping[NodeId, HostedType]:

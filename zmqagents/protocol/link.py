@@ -90,10 +90,13 @@ class Link:
         "_early",
         "_early_bytes",
         "_gap_seen",
+        "_gap_told_at",
+        "_greeting_out",
         "_highest_sent",
         "_inflight_bytes",
         "_limits",
         "_next_number",
+        "_outlived",
         "_probe",
         "_probe_at_s",
         "_probe_token",
@@ -114,6 +117,8 @@ class Link:
         self.peer = peer
         self._limits = limits or LinkLimits()
         self.counters = LinkCounters()
+        self._outlived = 0
+        """The peer's newest session that an earlier life of ours had adopted."""
         self._start(session)
 
     def _start(self, session: int) -> None:
@@ -129,6 +134,10 @@ class Link:
         self._early: dict[int, f.DataFrame] = {}
         self._early_bytes = 0
         self._gap_seen = False
+        self._gap_told_at = -1
+        """The last number delivered when a gap was last told of: each gap is told of once."""
+        self._greeting_out = False
+        """Whether a HELLO of ours has had no answer."""
         self._unacked_in = 0
         self._ack_at_s: float | None = None
         self._probe_at_s: float | None = None
@@ -185,7 +194,8 @@ class Link:
         while self._can_take():
             self._encode_batch(self._take_batch(), messages)
         if messages:
-            self._acked_now()
+            if not self._gap_seen:
+                self._acked_now()
             if self._probe_at_s is None:
                 self._probe_at_s = now_s + self._probe_wait_s
         controls: list[f.ControlFrame] = []
@@ -259,6 +269,7 @@ class Link:
 
     def path_usable(self) -> None:
         """A path came up: a HELLO goes out on it (SPEC.md section 4)."""
+        self._greeting_out = True
         if self.status is Status.IDLE:
             self.status = Status.GREETING
 
@@ -269,6 +280,8 @@ class Link:
         if session < self.peer_session or session == 0:
             self.counters.stale_envelopes += 1
             return Greeting.IGNORE
+        if known_session == 0 and session <= self._outlived and session != self.peer_session:
+            return Greeting.GREET  # frames of that session were delivered in a life that is over
         if self.status is Status.UP and session > self.peer_session:
             return Greeting.RESET_FIRST
         self._adopt(session)
@@ -281,12 +294,16 @@ class Link:
             return Greeting.IGNORE
         if self.status is Status.UP and session > self.peer_session:
             return Greeting.RESET_FIRST
+        if self.status is Status.UP and not self._greeting_out:
+            return Greeting.IGNORE  # a second answer: nothing has been lost since the first
         self._adopt(session)
         return Greeting.ADOPTED
 
     def _adopt(self, session: int) -> None:
         self.peer_session = session
         self.status = Status.UP
+        self._greeting_out = False
+        self._probe_wait_s = self._limits.probe_after_s
         self.resend()
 
     def reset(self, session: int) -> Abandoned:
@@ -298,6 +315,7 @@ class Link:
         abandoned = Abandoned(
             [entry for entry in left if entry.number <= sent], [entry for entry in left if entry.number > sent]
         )
+        self._outlived = max(self._outlived, self.peer_session)
         self._start(session)
         return abandoned
 
@@ -316,7 +334,7 @@ class Link:
         if self.status is Status.GREETING and ours and envelope.session:
             self._adopt(envelope.session)
         if envelope.session != self.peer_session or self.status is not Status.UP:
-            self.counters.stale_envelopes += 1
+            self.counters.stale_envelopes += envelope.first > 0
             return []
         if ours:
             self._acknowledged(envelope.ack, now_s)
@@ -326,16 +344,14 @@ class Link:
 
     def _acknowledged(self, ack: int, now_s: float) -> None:
         unacked = self._unacked
+        while self._queued and self._queued[0].number <= ack:  # queued again, yet it had arrived
+            self._queued.popleft()
         if not unacked or unacked[0].number > ack:
-            if self._queued and self._queued[0].number <= ack:  # queued again, yet it had arrived
-                while self._queued and self._queued[0].number <= ack:
-                    self._queued.popleft()
             return
         while unacked and unacked[0].number <= ack:
             self._inflight_bytes -= unacked.popleft().size_bytes
-        while self._queued and self._queued[0].number <= ack:
-            self._queued.popleft()
-        self._probe = None
+        if self._probe is not None and self._probe[1] <= ack:
+            self._probe = None
         self._probe_wait_s = self._limits.probe_after_s
         self._probe_at_s = now_s + self._probe_wait_s if unacked else None
 
@@ -343,9 +359,11 @@ class Link:
         expected = self._delivered + 1
         if first > expected:
             self._keep_early(first, frames)
-            self._gap_seen = True
-            self._ack_at_s = now_s
-            self.counters.gaps += 1
+            if self._gap_told_at != self._delivered:
+                self._gap_told_at = self._delivered
+                self._gap_seen = True
+                self._ack_at_s = now_s
+                self.counters.gaps += 1
             return []
         if first < expected:
             duplicates = expected - first

@@ -77,8 +77,8 @@ class Agents:
         return agent_type in self._factories or agent_type in self._pinned_types
 
     def hosts(self, key: AgentKey) -> bool:
-        """Whether the agent can be activated here."""
-        return key in self.instances or key.partition("/")[0] in self._factories
+        """Whether messages for the agent are to be handled here, if only by an error."""
+        return key in self.instances or self.knows_type(key.partition("/")[0])
 
     # -- activation --------------------------------------------------------------------------------------------
 

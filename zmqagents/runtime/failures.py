@@ -71,7 +71,7 @@ class ExceptionRegistry:
         for note in notes if isinstance(notes, list) else ():
             _add_note(error, str(note))
         if remote_traceback:
-            _add_note(error, f"Remote traceback, on {peer}:\n{remote_traceback}")
+            _attach(error, f"Remote traceback, on {peer}:\n{remote_traceback}")
         return error
 
     def _rebuild(self, frame: Error, detail: dict[str, Any]) -> BaseException | None:
@@ -159,6 +159,18 @@ def _read_detail(payload: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return detail if isinstance(detail, dict) else {}
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - not an error of its own: the cause of one
+    """Where an exception was raised in another process; it is the ``__cause__`` of the exception raised here."""
+
+
+def _attach(error: BaseException, text: str) -> None:
+    """A note of our own exception; the cause of anybody else's, whose text and notes stay as they were raised."""
+    if isinstance(error, RemoteCallError):
+        _add_note(error, text)
+    else:
+        error.__cause__ = RemoteTraceback("\n" + text)
 
 
 def _add_note(error: BaseException, note: str) -> None:

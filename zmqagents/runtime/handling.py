@@ -109,7 +109,7 @@ class Handling:
             attributes["sender_agent_type"] = context.sender.type
         with (
             self._telemetry.span(kind, place, carrier=carrier),
-            self._telemetry.span("process", identity, attributes=attributes),
+            self._telemetry.span("process", identity, carrier=carrier, nested=True, attributes=attributes),
             MessageHandlerContext.populate_context(identity),
         ):
             return await agent.on_message(message, ctx=context)

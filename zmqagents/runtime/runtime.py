@@ -436,7 +436,7 @@ class ZmqAgentRuntime(AgentRuntime):
         if running is None:
             if self._parts.agents.knows_type(agent.type):
                 return None
-            raise AgentNotFound(f"Agent with name {agent.type} not found in this process, and the runtime is not started.")
+            raise AgentNotFound(f"Agent with name {agent.type} not found.")
         home = await running.outbound.home_of(agent_key(agent), None)
         return None if home == running.node.node_id else home
 

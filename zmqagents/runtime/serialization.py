@@ -21,6 +21,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from types import NoneType
 from typing import Any, NamedTuple, NoReturn
 
@@ -74,7 +75,7 @@ class PayloadRegistry:
         return self._version
 
     def readable(self) -> dict[str, tuple[str, ...]]:
-        """Content types by type name, preferred first, for this process's record; values under reserved names left out."""
+        """Content types by type name, preferred first, for this process's record. Reserved names are left out."""
         return dict(self._readable)
 
     def add(self, serializer: MessageSerializer[Any] | Sequence[MessageSerializer[Any]]) -> None:
@@ -92,19 +93,25 @@ class PayloadRegistry:
             self.add_class(cls)
             return
         name = serializer.type_name
-        if is_message_class(cls):
+        if isinstance(cls, type) and is_message_class(cls):
             self._claim(cls, name)
         self._custom.setdefault(name, {})[serializer.data_content_type] = serializer
         self._readers[name, serializer.data_content_type] = serializer.deserialize
         self._refresh(name)
 
     def add_class(self, cls: type[Any]) -> None:
-        """Makes a message class readable. Raises SerializationError if nobody can serialize it, or its name is taken."""
-        if cls in self._entries or self._own_names.get(cls) in self._builtin:
+        """Makes a message class readable.
+
+        Raises SerializationError if nobody can serialize it, or if another class has its type name.
+        """
+        if cls in VALUE_NAMES:
             return
         if not is_message_class(cls):
             _refuse(cls)
-        name = self._claim(cls, self._own_names.get(cls) or type_name(cls))
+        name = self._own_names.get(cls) or type_name(cls)
+        if self._classes.get(name) is cls and name in self._builtin:
+            return
+        self._claim(cls, name)
         self._builtin[name] = builtin_codecs(cls)
         custom = self._custom.get(name, {})
         for codec in self._builtin[name]:
@@ -142,7 +149,7 @@ class PayloadRegistry:
             for content_type, serialize, _, fits, _ in codecs:
                 if (not readable or content_type in readable) and (fits is None or fits(message)):
                     return name, content_type, serialize(message)
-        except Exception as error:  # noqa: BLE001 - a class's own code, or a serializer of the user's, may raise anything
+        except Exception as error:  # a class's own code, or a serializer of the user's, may raise anything
             raise SerializationError(f"a message of class {describe(cls)} can't be serialized: {error}") from error
         raise SerializationError(
             f"the receiver reads {name!r} as {', '.join(readable or ())}; this process writes it as "
@@ -159,7 +166,7 @@ class PayloadRegistry:
             return UnknownPayload(type_name, content_type, payload)
         try:
             return read(payload)
-        except Exception as error:  # noqa: BLE001 - a class's own code, or a serializer of the user's, may raise anything
+        except Exception as error:  # a class's own code, or a serializer of the user's, may raise anything
             text = f"a payload of type {type_name!r} ({content_type}, {len(payload):,} bytes) can't be read: {error}"
             raise SerializationError(text) from error
 
@@ -174,22 +181,19 @@ class PayloadRegistry:
                 return NOT_SERIALIZABLE
             if isinstance(message, BaseModel):
                 return message.model_dump_json(warnings=False)
-            return _autogen_text(message) or self._plain_text(message)
+            return _autogen_text(message) or _plain_writer(type(message))(message).decode("utf-8")
         except Exception:  # noqa: BLE001 - a log record must not fail the message, whatever its class does
             return NOT_SERIALIZABLE
-
-    def _plain_text(self, message: Any) -> str:
-        entry = self._entries.get(type(message)) or self._prepare(type(message))
-        plain = (codec for codec in reversed(entry.codecs) if codec.content_type == content_types.JSON)
-        return next(plain).serialize(message).decode("utf-8")
 
     def _add_types(self, types: Iterable[Any], *, required: bool) -> None:
         for cls in types:
             if is_message_class(cls):
                 self.add_class(cls)
-            elif required and isinstance(cls, type) and cls not in VALUE_NAMES and not _is_anything(cls):
-                if type_name(cls) not in self._custom:
-                    _refuse(cls)
+            elif required and not (cls in VALUE_NAMES or _is_anything(cls) or self._has_custom(cls)):
+                _refuse(cls)
+
+    def _has_custom(self, cls: Any) -> bool:
+        return not isinstance(cls, type) or type_name(cls) in self._custom
 
     def _prepare(self, cls: type[Any]) -> _Entry:
         """Makes the entry of a class. Raises SerializationError if there is no way to serialize it."""
@@ -212,7 +216,7 @@ class PayloadRegistry:
         entry = self._entries[cls] = _Entry(name, tuple(codecs))
         return entry
 
-    def _claim(self, cls: type[Any], name: str) -> str:
+    def _claim(self, cls: type[Any], name: str) -> None:
         """Gives a class its type name. Raises SerializationError if another class has it."""
         holder = self._classes.get(name)
         if name in VALUE_NAMES.values():
@@ -226,7 +230,6 @@ class PayloadRegistry:
                 self._forget(default)
         self._classes[name] = cls
         self._modules.add(cls.__module__)
-        return name
 
     def _forget(self, name: str) -> None:
         """Takes back what a class had under its default name, before it got one of its own."""
@@ -257,6 +260,12 @@ class PayloadRegistry:
             return None
         self.add_class(cls)
         return self._readers.get((name, content_type))
+
+
+@lru_cache(maxsize=256)  # only classes that AutoGen has no text for come here
+def _plain_writer(cls: Any) -> Callable[[Any], bytes]:
+    """What writes a class as plain JSON, registered or not. Raises StopIteration if it has no JSON."""
+    return next(codec.serialize for codec in builtin_codecs(cls) if codec.content_type == content_types.JSON)
 
 
 def _refuse(cls: type[Any]) -> NoReturn:

@@ -16,7 +16,7 @@ from autogen_core import AgentId, TopicId
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.propagate import extract, inject
-from opentelemetry.trace import NoOpTracerProvider, ProxyTracerProvider, SpanKind, TracerProvider
+from opentelemetry.trace import Link, NoOpTracerProvider, ProxyTracerProvider, SpanKind, TracerProvider
 
 Operation: TypeAlias = Literal["create", "send", "publish", "intercept", "process", "ack"]
 Destination: TypeAlias = AgentId | TopicId | str | None
@@ -53,10 +53,15 @@ class Telemetry:
         destination: Destination,
         *,
         carrier: Mapping[str, str] | None = None,
+        nested: bool = False,
         message: Any = None,
         attributes: Mapping[str, str] | None = None,
     ) -> AbstractContextManager[Any]:
-        """A span around a ``with`` block; ``carrier`` is the sender's context. Does nothing when tracing is off."""
+        """A span around a ``with`` block; ``carrier`` is the context in which the message was made.
+
+        The span links to it, as AutoGen's do, and continues its trace unless it is ``nested`` in another that does. Does nothing
+        when tracing is off.
+        """
         if not self.enabled:
             return _NOTHING
         place = _text_of(destination)
@@ -67,10 +72,11 @@ class Telemetry:
         }
         if message is not None:
             found["messaging.message.type"] = type(message).__name__
-        context: Context | None = extract(carrier) if carrier else None
+        origin: Context | None = extract(carrier) if carrier else None
         return self._tracer.start_as_current_span(
             f"autogen {operation} {place}".rstrip(),
-            context=context,
+            context=None if nested else origin,
+            links=None if origin is None else [Link(trace.get_current_span(origin).get_span_context())],
             kind=SpanKind.PRODUCER if operation in _PRODUCERS else SpanKind.CONSUMER,
             attributes=found,
         )

@@ -54,7 +54,7 @@ class Driver:
         self._flush_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[asyncio.Future[None], None] = {}  # in the order in which they came
         self._closed = False
         self.before_flush: Callable[[], None] | None = None
         """Called before envelopes are fetched, so that our record is told before what depends on it."""
@@ -131,14 +131,14 @@ class Driver:
         if self._closed:
             return False
         waiter: asyncio.Future[None] = self._loop.create_future()
-        self._waiters.add(waiter)
+        self._waiters[waiter] = None
         handle = None if deadline_s is None else self._loop.call_at(deadline_s, _expire, waiter)
         try:
             await waiter
         except TimeoutError:
             return False
         finally:
-            self._waiters.discard(waiter)
+            self._waiters.pop(waiter, None)
             if handle is not None:
                 handle.cancel()
         return not self._closed

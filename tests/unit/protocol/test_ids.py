@@ -7,7 +7,7 @@ import pytest
 from zmqagents.protocol.ids import ANYONE, agent_type_of, is_node_id, make_node_id, short
 
 
-@pytest.mark.parametrize("first", range(256))
+@pytest.mark.parametrize("first", [0, 1, 2, 127, 128, 254, 255])
 def test_node_id_never_begins_with_zero_when_made_of_random_bytes(first: int) -> None:
     node_id = make_node_id(bytes([first]) + bytes(range(15)))
 

@@ -2,8 +2,8 @@
 
 Each file is a list of vectors: ``clause`` of SPEC.md, ``name``, ``form`` (which decoder reads it: envelope, gossip,
 records or record), ``parts`` and either ``value`` or the name of the wire code in ``error``. A part is hexadecimal
-text, or a list of [hexadecimal text, times] to be joined. In a value, bytes are ``{"hex": text}``. ``decode_only`` marks
-what no encoder of version 1 produces. ``tools/make_vectors`` fills in the parts of the others.
+text, or a list of [hexadecimal text, times] to be joined. In a value, bytes are ``{"hex": text}``. ``decode_only``
+marks what no encoder of version 1 produces. ``tools/make_vectors`` fills in the parts of the others.
 """
 
 from __future__ import annotations

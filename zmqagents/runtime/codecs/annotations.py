@@ -6,11 +6,11 @@ import dataclasses
 import inspect
 import sys
 import types
-from typing import Any, Final, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, NewType, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import Discriminator, SerializeAsAny, Tag
 from pydantic.fields import FieldInfo
-from typing_extensions import Annotated, NotRequired, ReadOnly, Required, TypeAliasType
+from typing_extensions import NotRequired, ReadOnly, Required, TypeAliasType
 
 _WRAPPERS = (Final, Required, NotRequired, ReadOnly)
 # Metadata that only says how pydantic should choose or check, and leaves the JSON as it is.
@@ -55,7 +55,7 @@ def dataclass_annotations(cls: type[Any]) -> dict[str, Any]:
     for field in dataclasses.fields(cls):
         annotation = hints.get(field.name, Any)
         if field.default is None and not admits_none(annotation):
-            annotation = Union[annotation, None]
+            annotation = Optional[annotation]  # noqa: UP045 - it may be text
         found[field.name] = annotation
     return found
 
@@ -102,5 +102,5 @@ def alias_value(annotation: Any) -> Any | None:
 
 def _bound(variable: TypeVar) -> Any:
     if variable.__constraints__:
-        return Union[variable.__constraints__]
+        return Union[variable.__constraints__]  # noqa: UP007 - made at run time
     return Any if variable.__bound__ is None else variable.__bound__

@@ -12,7 +12,7 @@ import inspect
 from collections import OrderedDict
 from functools import lru_cache
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from google.protobuf.message import Message
 from pydantic import BaseModel, JsonValue, PydanticUserError, RootModel
@@ -23,7 +23,7 @@ from zmqagents.runtime.codecs.instances import DataclassInstance, ModelInstance,
 from zmqagents.runtime.codecs.names import choose, class_key, is_structured
 from zmqagents.runtime.codecs.places import AnyShape, ClassShape, OptionalShape, UnionShape
 from zmqagents.runtime.codecs.scalars import NATIVE, BytesShape, EnumShape, FloatShape, LeafShape, NativeShape
-from zmqagents.runtime.codecs.shape import Instance, Shape, Unfit
+from zmqagents.runtime.codecs.shape import Instance, Shape, UnfitError
 
 _SEQUENCES: dict[Any, tuple[type, bool]] = {
     list: (list, False),
@@ -58,13 +58,6 @@ def instance_of(cls: type[Any], *, in_model: bool = False) -> Instance:
     return made
 
 
-def is_closed(cls: type[Any]) -> bool:
-    """Whether the plain JSON of a dataclass or model says everything, whatever is in its fields."""
-    if issubclass(cls, BaseModel):
-        return not _open_fields(cls) and cls.model_config.get("extra") != "allow"
-    return all(shape.closed for shape in _dataclass_shapes(cls, in_model=False).values())
-
-
 def shape_of(annotation: Any, *, in_model: bool) -> Shape:
     """The shape for an annotation."""
     bare, special = peel(annotation)
@@ -84,17 +77,19 @@ def shape_of(annotation: Any, *, in_model: bool) -> Shape:
 
 
 def known_class(key: str) -> type[Any]:
-    """The class of that key among those that the messages of this process are made of. Raises Unfit."""
+    """The class of that key among those that the messages of this process are made of. Raises UnfitError."""
     return _known.get(key) or _known_elsewhere(key)
 
 
 # The keys come from peers, hence the bound; a failure is not remembered, as the class may come later.
 @lru_cache(maxsize=1024)
 def _known_elsewhere(key: str) -> type[Any]:
-    """The class that has this name in another module. Raises Unfit."""
+    """The class that has this name in another module. Raises UnfitError."""
     found = choose(_known.values(), key)
     if found is None:
-        raise Unfit(f"{key!r} is no class that a message of this process uses: register it, or name it in an annotation")
+        raise UnfitError(
+            f"{key!r} is no class that a message here is made of: register it, or name it in an annotation"
+        )
     return found
 
 
@@ -165,9 +160,8 @@ def _container(annotation: Any, *, in_model: bool) -> Shape | None:
 
 
 def _scalar(annotation: Any, *, in_model: bool) -> Shape:
-    origin = get_origin(annotation)
-    if isinstance(origin, type) and origin is not Literal:
-        annotation = origin if is_structured(origin) else annotation  # Box[int]: a dataclass keeps no arguments
+    if is_structured(get_origin(annotation)):
+        annotation = get_origin(annotation)  # Box[int]: an instance of a generic dataclass doesn't know its arguments
     if not isinstance(annotation, type):
         return _leaf_or_class(annotation, in_model=in_model)
     if annotation in NATIVE:
@@ -224,4 +218,3 @@ def _any_shape() -> AnyShape:
 def _mentions(annotation: Any, alias: Any) -> bool:
     """Whether a type alias stands within its own value."""
     return annotation is alias or any(_mentions(arg, alias) for arg in get_args(annotation))
-

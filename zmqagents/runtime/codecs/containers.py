@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from zmqagents.runtime.codecs.scalars import NativeShape
-from zmqagents.runtime.codecs.shape import Dumped, Shape, TypeTable, Unfit, join, kind_of, split
+from zmqagents.runtime.codecs.shape import Dumped, Shape, TypeTable, UnfitError, join, kind_of, split
 
 KINDS: dict[str, type] = {
     "builtins:list": list,
@@ -33,34 +35,43 @@ class SequenceShape(Shape):
         self.key = KIND_KEYS[kind]
         self.closed = item.closed and not abstract
 
+    @override
     def exact(self, value: Any) -> bool:
-        return type(value) is self.kind and (self._item.closed or all(map(self._item.exact, value)))
+        if type(value) is not self.kind:
+            return False
+        items: Any = value
+        return self._item.closed or all(map(self._item.exact, items))
 
+    @override
     def key_of(self, value: Any) -> str:
         return KIND_KEYS.get(type(value), self.key)
 
+    @override
     def claims(self, key: str) -> bool:
         return key in KINDS if self._abstract else key == self.key
 
+    @override
     def accepts(self, value: Any) -> bool:
         if not self._abstract:
             return isinstance(value, self.kind)
         return isinstance(value, Collection) and not isinstance(value, (str, bytes, bytearray, Mapping))
 
+    @override
     def dump(self, value: Any, *, binary: bool) -> Dumped:
         if not isinstance(value, Collection) or isinstance(value, (str, bytes, bytearray, Mapping)):
-            raise Unfit(f"declared {self.kind.__name__}, holds {kind_of(value)}")
+            raise UnfitError(f"declared {self.kind.__name__}, holds {kind_of(value)}")
         data, tables = dump_items(((self._item, item) for item in value), binary=binary)
         key = self.key_of(value)
         return data, join(None if key == self.key else key, tables)
 
+    @override
     def load(self, data: Any, table: TypeTable | None) -> Any:
         key, tables = split(table)
         kind = self.kind if key is None else KINDS.get(key)
         if kind is None:
-            raise Unfit(f"a {key} can't stand here")
+            raise UnfitError(f"a {key} can't stand here")
         if type(data) is not list:
-            raise Unfit(f"expected a list, got {kind_of(data)}")
+            raise UnfitError(f"expected a list, got {kind_of(data)}")
         load = self._item.load
         if not tables:
             return kind([load(item, None) for item in data])
@@ -78,26 +89,30 @@ class TupleShape(Shape):
         self._items = items
         self.closed = all(item.closed for item in items)
 
+    @override
     def exact(self, value: Any) -> bool:
         if type(value) is not tuple or len(value) != len(self._items):
             return False
         return all(shape.closed or shape.exact(item) for shape, item in zip(self._items, value, strict=True))
 
+    @override
     def accepts(self, value: Any) -> bool:
         return isinstance(value, tuple) and len(value) == len(self._items)
 
+    @override
     def dump(self, value: Any, *, binary: bool) -> Dumped:
         if not isinstance(value, (tuple, list)) or len(value) != len(self._items):
-            raise Unfit(f"declared a tuple of {len(self._items)}, holds {kind_of(value)}")
+            raise UnfitError(f"declared a tuple of {len(self._items)}, holds {kind_of(value)}")
         data, tables = dump_items(zip(self._items, value, strict=True), binary=binary)
         return data, join(None, tables)
 
+    @override
     def load(self, data: Any, table: TypeTable | None) -> Any:
         key, tables = split(table)
         if key not in {None, self.key}:
-            raise Unfit(f"a {key} can't stand here")
+            raise UnfitError(f"a {key} can't stand here")
         if type(data) is not list or len(data) != len(self._items):
-            raise Unfit(f"expected a list of {len(self._items)}, got {kind_of(data)}")
+            raise UnfitError(f"expected a list of {len(self._items)}, got {kind_of(data)}")
         pairs = zip(self._items, data, strict=True)
         return tuple(shape.load(item, tables.get(str(index))) for index, (shape, item) in enumerate(pairs))
 
@@ -121,17 +136,23 @@ class DictShape(Shape):
             self._plain_keys = None
         self.closed = value.closed and isinstance(key, NativeShape) and self._plain_keys is not None
 
+    @override
     def exact(self, value: Any) -> bool:
-        if type(value) is not self._kind or not all(type(name) is self._plain_keys for name in value):
+        if type(value) is not self._kind:
             return False
-        return self._value.closed or all(map(self._value.exact, value.values()))
+        items: Any = value
+        if not all(type(name) is self._plain_keys for name in items):
+            return False
+        return self._value.closed or all(map(self._value.exact, items.values()))
 
+    @override
     def accepts(self, value: Any) -> bool:
         return isinstance(value, Mapping)
 
+    @override
     def dump(self, value: Any, *, binary: bool) -> Dumped:
         if not self.accepts(value):
-            raise Unfit(f"declared {self._kind.__name__}, holds {kind_of(value)}")
+            raise UnfitError(f"declared {self._kind.__name__}, holds {kind_of(value)}")
         if not all(type(name) is self._plain_keys for name in value):
             return self._dump_pairs(value, binary=binary)
         data: dict[str, Any] = {}
@@ -140,25 +161,26 @@ class DictShape(Shape):
             name = str(key)
             try:
                 data[name], table = self._value.dump(item, binary=binary)
-            except Unfit as error:
+            except UnfitError as error:
                 raise error.inside(f"[{key!r}]") from error
             if table is not None:
                 tables[name] = table
         return data, join(None, tables)
 
+    @override
     def load(self, data: Any, table: TypeTable | None) -> Any:
         key, tables = split(table)
         if key not in {None, DICT_KEY}:
-            raise Unfit(f"a {key} can't stand here")
+            raise UnfitError(f"a {key} can't stand here")
         if type(data) is list:
             return self._kind(self._load_pairs(data, tables))
         if type(data) is not dict:
-            raise Unfit(f"expected an object, got {kind_of(data)}")
+            raise UnfitError(f"expected an object, got {kind_of(data)}")
         load = self._value.load
         loaded = {name: load(item, tables.get(name)) for name, item in data.items()}
         if self._plain_keys is str:
             if not all(type(name) is str for name in loaded):  # JSON has no others, MessagePack and CBOR do
-                raise Unfit("expected text as every key")
+                raise UnfitError("expected text as every key")
         else:
             loaded = {self._load_name(name): item for name, item in loaded.items()}
         return loaded if self._kind is dict else self._kind(loaded)
@@ -179,13 +201,13 @@ class DictShape(Shape):
 
 
 def dump_items(items: Any, *, binary: bool) -> tuple[list[Any], dict[str, Any]]:
-    """The data and tables of (shape, value) pairs. Raises Unfit."""
+    """The data and tables of (shape, value) pairs. Raises UnfitError."""
     data: list[Any] = []
     tables: dict[str, Any] = {}
     for index, (shape, value) in enumerate(items):
         try:
             item, table = shape.dump(value, binary=binary)
-        except Unfit as error:
+        except UnfitError as error:
             raise error.inside(f"[{index}]") from error
         data.append(item)
         if table is not None:

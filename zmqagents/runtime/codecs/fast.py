@@ -62,8 +62,8 @@ def _is_simple(node: Any) -> bool:
     return isinstance(node, (*_NATIVE, *containers))
 
 
-def _is_plain_dataclass(cls: type[Any]) -> bool:
-    if hasattr(cls, "__pydantic_validator__") or not dataclasses.is_dataclass(cls):
+def _is_plain_dataclass(cls: Any) -> bool:
+    if hasattr(cls, "__pydantic_validator__"):
         return False
     if len(dataclasses.fields(cls)) != len(_stored_fields(cls)) or not cls.__dataclass_params__.init:
         return False
@@ -71,7 +71,7 @@ def _is_plain_dataclass(cls: type[Any]) -> bool:
     return all(field.default is not None or admits_none(hints[field.name]) for field in dataclasses.fields(cls))
 
 
-def _stored_fields(cls: type[Any]) -> list[str]:
+def _stored_fields(cls: Any) -> list[str]:
     """Names of the fields and of what looks like one but isn't stored (InitVar; ClassVar is left out)."""
     pseudo = cls.__dataclass_fields__
     return [name for name, field in pseudo.items() if str(field._field_type) != "_FIELD_CLASSVAR"]  # noqa: SLF001

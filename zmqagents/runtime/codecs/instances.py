@@ -12,9 +12,10 @@ import dataclasses
 from typing import Any
 
 from pydantic import BaseModel, RootModel
+from typing_extensions import override
 
 from zmqagents.runtime.codecs.names import describe
-from zmqagents.runtime.codecs.shape import Instance, Shape, Unfit, kind_of
+from zmqagents.runtime.codecs.shape import Instance, Shape, UnfitError, kind_of
 
 _UNSET = object()
 
@@ -22,21 +23,25 @@ _UNSET = object()
 class DataclassInstance(Instance):
     """A dataclass, given the shape of each field."""
 
-    __slots__ = ("_cls", "_fields", "_late", "_open", "_required_initvars")
+    __slots__ = ("_cls", "_fields", "_late", "_open", "_required_initvars", "closed")
 
     def __init__(self, cls: type[Any], shapes: dict[str, Shape]) -> None:
         self._cls = cls
         self._fields = shapes
         self._open = [(name, shape) for name, shape in shapes.items() if not shape.closed]
+        self.closed = not self._open
         self._late = [field.name for field in dataclasses.fields(cls) if not field.init]
         self._required_initvars = _required_initvars(cls)
 
+    @override
     def exact(self, value: Any) -> bool:
         return all(shape.exact(getattr(value, name, None)) for name, shape in self._open)
 
+    @override
     def dump(self, value: Any, *, binary: bool) -> tuple[Any, dict[str, Any]]:
         if self._required_initvars:
-            raise Unfit(f"{describe(self._cls)} can't be built again without its {self._required_initvars[0]} (an InitVar)")
+            missing = self._required_initvars[0]
+            raise UnfitError(f"{describe(self._cls)} can't be built again without its InitVar {missing!r}")
         data: dict[str, Any] = {}
         tables: dict[str, Any] = {}
         for name, shape in self._fields.items():
@@ -45,21 +50,22 @@ class DataclassInstance(Instance):
                 continue
             try:
                 data[name], table = shape.dump(item, binary=binary)
-            except Unfit as error:
+            except UnfitError as error:
                 raise error.inside(name) from error
             if table is not None:
                 tables[name] = table
         return data, tables
 
+    @override
     def load(self, data: Any, tables: dict[str, Any]) -> Any:
         if type(data) is not dict:
-            raise Unfit(f"expected the fields of {describe(self._cls)}, got {kind_of(data)}")
+            raise UnfitError(f"expected the fields of {describe(self._cls)}, got {kind_of(data)}")
         values: dict[str, Any] = {}
         for name, shape in self._fields.items():
             if name in data:
                 try:
                     values[name] = shape.load(data[name], tables.get(name))
-                except Unfit as error:
+                except UnfitError as error:
                     raise error.inside(name) from error
         late = {name: values.pop(name) for name in self._late if name in values}
         instance = self._cls(**values)
@@ -71,19 +77,22 @@ class DataclassInstance(Instance):
 class ModelInstance(Instance):
     """A pydantic model, given the shapes of its open fields and of extra ones (None where they are not allowed)."""
 
-    __slots__ = ("_cls", "_extra", "_open")
+    __slots__ = ("_cls", "_extra", "_open", "closed")
 
     def __init__(self, cls: type[BaseModel], open_fields: dict[str, Shape], extra: Shape | None) -> None:
         self._cls = cls
         self._open = open_fields
         self._extra = extra
+        self.closed = not open_fields and extra is None
 
+    @override
     def exact(self, value: Any) -> bool:
         if not all(shape.exact(getattr(value, name, None)) for name, shape in self._open.items()):
             return False
         extras = value.__pydantic_extra__
         return self._extra is None or not extras or all(map(self._extra.exact, extras.values()))
 
+    @override
     def dump(self, value: Any, *, binary: bool) -> tuple[Any, dict[str, Any]]:
         extras = value.__pydantic_extra__ if self._extra is not None else None
         shapes = {**self._open, **dict.fromkeys(extras or (), self._extra)}
@@ -95,25 +104,26 @@ class ModelInstance(Instance):
                 continue
             try:
                 data[name], table = shape.dump(item, binary=binary)
-            except Unfit as error:
+            except UnfitError as error:
                 raise error.inside(name) from error
             if table is not None:
                 tables[name] = table
         return data, tables
 
+    @override
     def load(self, data: Any, tables: dict[str, Any]) -> Any:
         if not tables:
             return build_model(self._cls, data)
         if type(data) is not dict:
-            raise Unfit(f"expected the fields of {describe(self._cls)}, got {kind_of(data)}")
+            raise UnfitError(f"expected the fields of {describe(self._cls)}, got {kind_of(data)}")
         values = dict(data)
         for name, table in tables.items():
             shape = self._open.get(name) or (None if name in self._cls.model_fields else self._extra)
             if shape is None or name not in values:
-                raise Unfit(f"{describe(self._cls)} has no open field {name!r}")
+                raise UnfitError(f"{describe(self._cls)} has no open field {name!r}")
             try:
                 values[name] = shape.load(values[name], table)
-            except Unfit as error:
+            except UnfitError as error:
                 raise error.inside(name) from error
         return build_model(self._cls, values)
 
@@ -121,21 +131,25 @@ class ModelInstance(Instance):
 class RootInstance(Instance):
     """A pydantic ``RootModel``: its data is that of its one value, whose table stands under ``root``."""
 
-    __slots__ = ("_cls", "_root")
+    __slots__ = ("_cls", "_root", "closed")
 
     def __init__(self, cls: type[RootModel[Any]], root: Shape) -> None:
         self._cls = cls
         self._root = root
+        self.closed = root.closed
 
+    @override
     def exact(self, value: Any) -> bool:
-        return self._root.closed or self._root.exact(value.root)
+        return self.closed or self._root.exact(value.root)
 
+    @override
     def dump(self, value: Any, *, binary: bool) -> tuple[Any, dict[str, Any]]:
-        if self._root.closed:
+        if self.closed:
             return dump_model(value, leaving_out=None), {}
         data, table = self._root.dump(value.root, binary=binary)
         return data, {} if table is None else {"root": table}
 
+    @override
     def load(self, data: Any, tables: dict[str, Any]) -> Any:
         table = tables.get("root")
         return build_model(self._cls, data if table is None else self._root.load(data, table))

@@ -17,10 +17,10 @@ from msgspec import json
 from pydantic import BaseModel
 
 from zmqagents.runtime.codecs import content_types
-from zmqagents.runtime.codecs.compiler import instance_of, is_closed
+from zmqagents.runtime.codecs.compiler import instance_of
 from zmqagents.runtime.codecs.fast import msgspec_reads
 from zmqagents.runtime.codecs.names import describe, is_structured, type_name
-from zmqagents.runtime.codecs.shape import Instance, Unfit, split
+from zmqagents.runtime.codecs.shape import Instance, UnfitError, split
 
 T = TypeVar("T")
 
@@ -34,10 +34,10 @@ class StructuredSerializer(Generic[T]):
     """
 
     serialize: Callable[[T], bytes]
-    """Raises Unfit, or the error of the library that does the work, if a value can't be written."""
+    """Raises UnfitError, or the error of the library that does the work, if a value can't be written."""
 
     deserialize: Callable[[bytes], T]
-    """Raises Unfit, or the error of the class that is built, if the payload can't be read."""
+    """Raises UnfitError, or the error of the class that is built, if the payload can't be read."""
 
     data_content_type: str
 
@@ -67,7 +67,7 @@ class JsonSerializer(StructuredSerializer[T]):
     def __init__(self, cls: type[T], *, type_name: str | None = None) -> None:
         super().__init__(cls, type_name=type_name)
         instance = instance_of(cls)
-        self.fits = None if is_closed(cls) else instance.exact
+        self.fits = None if instance.closed else instance.exact
         if issubclass(cls, BaseModel):
             self.serialize = _model_writer
             self.deserialize = _model_reader(cls)
@@ -100,14 +100,14 @@ def _from_document(instance: Instance, document: Any) -> Any:
     value, table = open_document(document)
     key, tables = split(table)
     if key is not None:
-        raise Unfit("the class of the message itself is no part of the type table")
+        raise UnfitError("the class of the message itself is no part of the type table")
     return instance.load(value, tables)
 
 
 def open_document(document: Any) -> tuple[Any, Any]:
-    """The value and the type table of a tagged document. Raises Unfit."""
+    """The value and the type table of a tagged document. Raises UnfitError."""
     if type(document) is not dict or "value" not in document:
-        raise Unfit('expected {"value": ..., "types": ...}')
+        raise UnfitError('expected {"value": ..., "types": ...}')
     return document["value"], document.get("types")
 
 

@@ -44,12 +44,12 @@ def _in_module(module: str, name: str) -> Iterator[type[Any]]:
     generic, bracket, _ = name.partition("[")
     if bracket:
         origin = space.get(generic)
-        below = type.__subclasses__(origin) if isinstance(origin, type) else []
+        below: list[type[Any]] = type.__subclasses__(origin) if isinstance(origin, type) else []
         yield from (cls for cls in below if _is(cls, name))
         return
     parts = name.split(".")
     for start in range(len(parts)):
-        found = space.get(parts[start])
+        found: Any = space.get(parts[start])
         for part in parts[start + 1 :]:
             found = getattr(found, "__dict__", {}).get(part)
         if _is(found, name):

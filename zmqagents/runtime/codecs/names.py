@@ -12,14 +12,14 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf.message import Message
 from pydantic import BaseModel
 
-from zmqagents.runtime.codecs.shape import Unfit
+from zmqagents.runtime.codecs.shape import UnfitError
 
 # Found classes by (declared class, key). Keys come from peers, and several can mean one class, hence the bound.
 _MEMO_LIMIT = 4096
@@ -42,7 +42,9 @@ def describe(cls: type[Any]) -> str:
 
 def is_structured(cls: object) -> bool:
     """Whether ``cls`` is a dataclass or a pydantic model: a class whose instances are built from named fields."""
-    return isinstance(cls, type) and (dataclasses.is_dataclass(cls) or (issubclass(cls, BaseModel) and cls != BaseModel))
+    if not isinstance(cls, type):
+        return False
+    return dataclasses.is_dataclass(cls) or (issubclass(cls, BaseModel) and cls is not BaseModel)
 
 
 def is_message_class(cls: object) -> bool:
@@ -50,14 +52,17 @@ def is_message_class(cls: object) -> bool:
     return is_structured(cls) or (isinstance(cls, type) and issubclass(cls, Message) and cls.DESCRIPTOR is not None)
 
 
-@lru_cache(maxsize=4096)  # bounded, as classes made at run time would otherwise never be freed
-def class_key(cls: type[Any]) -> str:
-    """``module:qualname``; for ``Model[Arg]`` of pydantic, the keys of the generic model and of its arguments."""
+def _make_key(cls: type[Any]) -> str:
     generic = getattr(cls, "__pydantic_generic_metadata__", None)
     if generic and generic["origin"] is not None:
         arguments = (class_key(arg) if isinstance(arg, type) else repr(arg) for arg in generic["args"])
         return f"{class_key(generic['origin'])}[{','.join(arguments)}]"
     return f"{cls.__module__}:{cls.__qualname__}"
+
+
+# Bounded, as classes made at run time would otherwise never be freed.
+class_key = cast(Callable[[type[Any]], str], lru_cache(maxsize=4096)(_make_key))
+"""``module:qualname``; for ``Model[Arg]`` of pydantic, the keys of the generic model and of its arguments."""
 
 
 def short_key(key: str) -> str:
@@ -76,22 +81,23 @@ def is_current(cls: type[Any]) -> bool:
 def choose(candidates: Iterable[type[Any]], key: str) -> type[Any] | None:
     """The candidate that ``key`` means, None if there is none.
 
-    Raises Unfit, naming them, if it could be several.
+    Raises UnfitError, naming them, if it could be several.
     """
     everything = list(candidates)
     short = short_key(key)
-    matching = [c for c in everything if class_key(c) == key] or [c for c in everything if short_key(class_key(c)) == short]
+    matching = [c for c in everything if class_key(c) == key]
+    matching = matching or [c for c in everything if short_key(class_key(c)) == short]
     if len(matching) > 1:
         matching = [c for c in matching if is_current(c)] or matching
     if len(matching) > 1:
-        raise Unfit(f"{key!r} could be any of {', '.join(sorted(map(describe, matching)))}: rename all but one")
+        raise UnfitError(f"{key!r} could be any of {', '.join(sorted(map(describe, matching)))}: rename all but one")
     return matching[0] if matching else None
 
 
 def loaded_subclass(declared: type[Any], key: str) -> type[Any] | None:
     """The dataclass or model below (or equal to) ``declared`` that ``key`` names, if it is loaded.
 
-    Raises Unfit if ``key`` could mean several.
+    Raises UnfitError if ``key`` could mean several.
     """
     found = _memo.get((declared, key))
     if found is None:

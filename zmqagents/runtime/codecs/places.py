@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Any
 
 from pydantic import TypeAdapter
+from typing_extensions import override
 
 from zmqagents.runtime.codecs.containers import DICT_KEY, KIND_KEYS, KINDS, DictShape, SequenceShape, TupleShape
 from zmqagents.runtime.codecs.names import class_key, describe, is_structured, loaded_subclass
@@ -23,7 +24,7 @@ from zmqagents.runtime.codecs.scalars import (
     NativeShape,
     adapter_for,
 )
-from zmqagents.runtime.codecs.shape import Dumped, Instance, Shape, TypeTable, Unfit, join, kind_of, split
+from zmqagents.runtime.codecs.shape import Dumped, Instance, Shape, TypeTable, UnfitError, join, kind_of, split
 
 # What a format may hold as it is; CBOR could bring more, which nobody here wrote.
 _PLAIN = NATIVE | {float, bytes}
@@ -36,38 +37,51 @@ NONE_KEY = class_key(NoneType)
 class ClassShape(Shape):
     """An instance of a declared class or of any class below it."""
 
-    __slots__ = ("_instance", "cls")
+    __slots__ = ("_instance", "_own", "_structured", "cls")
 
     def __init__(self, cls: type[Any], instance: Callable[[type[Any]], Instance]) -> None:
         self.cls = cls
         self._instance = instance
+        self._structured = is_structured(cls)
+        # Made when first needed: a class may hold instances of itself.
+        self._own: Instance | None = None
 
+    @override
     def exact(self, value: Any) -> bool:
-        return type(value) is self.cls and is_structured(self.cls) and self._instance(self.cls).exact(value)
+        if type(value) is not self.cls or not self._structured:
+            return False
+        if self._own is None:
+            self._own = self._instance(self.cls)
+        return self._own.closed or self._own.exact(value)
 
+    @override
     def key_of(self, value: Any) -> str:
         return class_key(type(value))
 
+    @override
     def claims(self, key: str) -> bool:
         return loaded_subclass(self.cls, key) is not None
 
+    @override
     def accepts(self, value: Any) -> bool:
         return issubclass(type(value), self.cls) and is_structured(type(value))
 
+    @override
     def dump(self, value: Any, *, binary: bool) -> Dumped:
         cls = type(value)
         if not self.accepts(value):
-            raise Unfit(f"declared {describe(self.cls)}, holds {kind_of(value)}")
+            raise UnfitError(f"declared {describe(self.cls)}, holds {kind_of(value)}")
         data, tables = self._instance(cls).dump(value, binary=binary)
         return data, join(None if cls is self.cls else class_key(cls), tables)
 
+    @override
     def load(self, data: Any, table: TypeTable | None) -> Any:
         key, tables = split(table)
         cls = self.cls if key is None else loaded_subclass(self.cls, key)
         if cls is None:
-            raise Unfit(f"{key!r} is no loaded kind of {describe(self.cls)}: import the module that defines it")
+            raise UnfitError(f"{key!r} is no loaded kind of {describe(self.cls)}: import the module that defines it")
         if not is_structured(cls):
-            raise Unfit(f"{describe(cls)} is neither a dataclass nor a pydantic model")
+            raise UnfitError(f"{describe(cls)} is neither a dataclass nor a pydantic model")
         return self._instance(cls).load(data, tables)
 
 
@@ -80,21 +94,27 @@ class OptionalShape(Shape):
         self._inner = inner
         self.closed = inner.closed
 
+    @override
     def exact(self, value: Any) -> bool:
         return value is None or self._inner.exact(value)
 
+    @override
     def key_of(self, value: Any) -> str:
         return NONE_KEY if value is None else self._inner.key_of(value)
 
+    @override
     def claims(self, key: str) -> bool:
         return key == NONE_KEY or self._inner.claims(key)
 
+    @override
     def accepts(self, value: Any) -> bool:
         return value is None or self._inner.accepts(value)
 
+    @override
     def dump(self, value: Any, *, binary: bool) -> Dumped:
         return (None, None) if value is None else self._inner.dump(value, binary=binary)
 
+    @override
     def load(self, data: Any, table: TypeTable | None) -> Any:
         return None if data is None else self._inner.load(data, table)
 
@@ -116,21 +136,26 @@ class UnionShape(Shape):
         single = not self._others and len(self._arrays) <= 1 and len(self._objects) <= 1
         self.closed = single and all(m.closed for m in members)
 
+    @override
     def exact(self, value: Any) -> bool:
         if value is None:
             return True
         member = self._plain_member(value)
         return member is not None and (member.closed or member.exact(value))
 
+    @override
     def key_of(self, value: Any) -> str:
         return NONE_KEY if value is None else self._member(value).key_of(value)
 
+    @override
     def claims(self, key: str) -> bool:
         return any(member.claims(key) for member in self._members)
 
+    @override
     def accepts(self, value: Any) -> bool:
         return value is None or any(member.accepts(value) for member in self._members)
 
+    @override
     def dump(self, value: Any, *, binary: bool) -> Dumped:
         if value is None:
             return None, None
@@ -141,17 +166,18 @@ class UnionShape(Shape):
         key, tables = split(table)
         return data, join(key or member.key_of(value), tables)
 
+    @override
     def load(self, data: Any, table: TypeTable | None) -> Any:
         key, _ = split(table)
         if key is not None:
             for member in self._members:
                 if member.claims(key):
                     return member.load(data, table)
-            raise Unfit(f"{key!r} is none of the types declared here, or its module isn't loaded")
+            raise UnfitError(f"{key!r} is none of the types declared here, or its module isn't loaded")
         if data is None:
             return None
-        member = None if self._others else self._by_data(data)
-        return self._adapter.validate_python(data, strict=False) if member is None else member.load(data, table)
+        likely = None if self._others else self._by_data(data)
+        return self._adapter.validate_python(data, strict=False) if likely is None else likely.load(data, table)
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:
@@ -183,13 +209,13 @@ class UnionShape(Shape):
         return None
 
     def _member(self, value: Any) -> Shape:
-        """The member for a value: of its very class before one of a base class. Raises Unfit."""
+        """The member for a value: of its very class before one of a base class. Raises UnfitError."""
         key = class_key(type(value))
         exact = [m for m in self._members if (m.cls is type(value) if isinstance(m, ClassShape) else m.key == key)]
         for member in exact or self._members:
             if member.accepts(value):
                 return member
-        raise Unfit(f"holds {kind_of(value)}, which is none of the declared types")
+        raise UnfitError(f"holds {kind_of(value)}, which is none of the declared types")
 
 
 class AnyShape(Shape):
@@ -199,7 +225,10 @@ class AnyShape(Shape):
     """
 
     def __init__(
-        self, instance: Callable[[type[Any]], Instance], leaf: Callable[[type[Any]], Shape], known: Callable[[str], type]
+        self,
+        instance: Callable[[type[Any]], Instance],
+        leaf: Callable[[type[Any]], Shape],
+        known: Callable[[str], type],
     ) -> None:
         self._instance = instance
         self._leaf = leaf
@@ -207,6 +236,7 @@ class AnyShape(Shape):
         self._items = SequenceShape(self, list)
         self._pairs = DictShape(self, self)
 
+    @override
     def exact(self, value: Any) -> bool:
         cls = type(value)
         if cls in NATIVE:
@@ -217,15 +247,19 @@ class AnyShape(Shape):
             return all(map(self.exact, value))
         return cls is dict and self._pairs.exact(value)
 
+    @override
     def key_of(self, value: Any) -> str:
         return class_key(type(value))
 
-    def claims(self, key: str) -> bool:  # noqa: ARG002
+    @override
+    def claims(self, key: str) -> bool:
         return True
 
-    def accepts(self, value: Any) -> bool:  # noqa: ARG002
+    @override
+    def accepts(self, value: Any) -> bool:
         return True
 
+    @override
     def dump(self, value: Any, *, binary: bool) -> Dumped:
         cls = type(value)
         if cls in NATIVE:
@@ -253,11 +287,12 @@ class AnyShape(Shape):
         for base in (str, int, float):
             if isinstance(value, base):  # a subclass, as numpy.float64: written as what it is equal to
                 return self.dump(base(value), binary=binary)
-        shape = self._leaf(cls)
-        if isinstance(shape, ClassShape):
-            raise Unfit(f"holds {kind_of(value)}, which is neither plain data nor a dataclass or pydantic model")
-        return shape.dump(value, binary=binary)[0], class_key(cls)
+        leaf = self._leaf(cls)
+        if isinstance(leaf, ClassShape):
+            raise UnfitError(f"holds {kind_of(value)}, which is neither plain data nor a dataclass or pydantic model")
+        return leaf.dump(value, binary=binary)[0], class_key(cls)
 
+    @override
     def load(self, data: Any, table: TypeTable | None) -> Any:
         key, tables = split(table)
         if key is None or key in KINDS or key == DICT_KEY:
@@ -267,7 +302,7 @@ class AnyShape(Shape):
                 return self._items.load(data, table)
             if type(data) in _PLAIN:
                 return data
-            raise Unfit(f"{kind_of(data)} is no plain data")
+            raise UnfitError(f"{kind_of(data)} is no plain data")
         if key == BYTES_KEY:
             return _KEYED_BYTES.load(data, table)
         if key == FLOAT_KEY:
@@ -279,4 +314,3 @@ class AnyShape(Shape):
         if is_structured(cls):
             return self._instance(cls).load(data, tables)
         return self._leaf(cls).load(data, key)
-

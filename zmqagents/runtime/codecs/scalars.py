@@ -13,10 +13,10 @@ from types import NoneType
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
-from typing_extensions import is_typeddict
+from typing_extensions import is_typeddict, override
 
 from zmqagents.runtime.codecs.names import class_key
-from zmqagents.runtime.codecs.shape import Dumped, Shape, TypeTable, Unfit, kind_of, split
+from zmqagents.runtime.codecs.shape import Dumped, Shape, TypeTable, UnfitError, kind_of, split
 
 NATIVE: frozenset[type] = frozenset({str, int, bool, NoneType})
 """What JSON holds as it is, always."""
@@ -36,23 +36,26 @@ class NativeShape(Shape):
         self.cls = cls
         self.key = class_key(cls)
 
+    @override
     def accepts(self, value: Any) -> bool:
         return isinstance(value, self.cls) and (self.cls is bool or not isinstance(value, bool))
 
-    def dump(self, value: Any, *, binary: bool) -> Dumped:  # noqa: ARG002
+    @override
+    def dump(self, value: Any, *, binary: bool) -> Dumped:
         if type(value) is self.cls:
             return value, None
         # A subclass (an IntEnum in an int field) is written as what it is equal to; True is no int here.
         if self.accepts(value):
             return self.cls(value.value if isinstance(value, enum.Enum) else value), None
-        raise Unfit(f"declared {self.cls.__name__}, holds {kind_of(value)}")
+        raise UnfitError(f"declared {self.cls.__name__}, holds {kind_of(value)}")
 
-    def load(self, data: Any, table: TypeTable | None) -> Any:  # noqa: ARG002
+    @override
+    def load(self, data: Any, table: TypeTable | None) -> Any:
         if type(data) is self.cls:
             return data
         if self.cls is int and type(data) is float and data.is_integer():
             return int(data)
-        raise Unfit(f"expected {self.cls.__name__}, got {kind_of(data)}")
+        raise UnfitError(f"expected {self.cls.__name__}, got {kind_of(data)}")
 
 
 class FloatShape(Shape):
@@ -62,22 +65,26 @@ class FloatShape(Shape):
 
     key = FLOAT_KEY
 
+    @override
     def exact(self, value: Any) -> bool:
         try:
             return math.isfinite(value)
         except (TypeError, OverflowError):  # no number at all, or an int too big for a float: not this shape's concern
             return True
 
+    @override
     def accepts(self, value: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
 
+    @override
     def dump(self, value: Any, *, binary: bool) -> Dumped:
         if not self.accepts(value):
-            raise Unfit(f"declared float, holds {kind_of(value)}")
+            raise UnfitError(f"declared float, holds {kind_of(value)}")
         if isinstance(value, float):
             return dump_float(float(value), binary=binary)
         return int(value), None
 
+    @override
     def load(self, data: Any, table: TypeTable | None) -> Any:
         return load_float(data, keyed=table is not None)
 
@@ -96,17 +103,20 @@ class BytesShape(Shape):
         self.keyed = keyed
         self.closed = not keyed
 
+    @override
     def accepts(self, value: Any) -> bool:
         return isinstance(value, (bytes, bytearray, memoryview))
 
+    @override
     def dump(self, value: Any, *, binary: bool) -> Dumped:
         if not self.accepts(value):
-            raise Unfit(f"declared bytes, holds {kind_of(value)}")
+            raise UnfitError(f"declared bytes, holds {kind_of(value)}")
         if binary:
             return bytes(value), None
         return base64.b64encode(value).decode("ascii"), BYTES_KEY if self.keyed else None
 
-    def load(self, data: Any, table: TypeTable | None) -> Any:  # noqa: ARG002
+    @override
+    def load(self, data: Any, table: TypeTable | None) -> Any:
         return load_bytes(data)
 
 
@@ -121,26 +131,29 @@ class EnumShape(Shape):
         self._by_value = not issubclass(cls, enum.Flag) and all(type(member.value) in {str, int} for member in cls)
         self.closed = self._by_value
 
+    @override
     def accepts(self, value: Any) -> bool:
         return isinstance(value, self.cls)
 
-    def dump(self, value: Any, *, binary: bool) -> Dumped:  # noqa: ARG002
+    @override
+    def dump(self, value: Any, *, binary: bool) -> Dumped:
         if not self.accepts(value):
-            raise Unfit(f"declared {self.cls.__name__}, holds {kind_of(value)}")
+            raise UnfitError(f"declared {self.cls.__name__}, holds {kind_of(value)}")
         if self._by_value:
             return value.value, None
         return (value.value if isinstance(value, enum.Flag) else value.name), self.key
 
+    @override
     def load(self, data: Any, table: TypeTable | None) -> Any:
         if table is not None and not self._by_value and not issubclass(self.cls, enum.Flag):
             if data not in self.cls.__members__:
-                raise Unfit(f"{self.cls.__name__} has no member of that name")
+                raise UnfitError(f"{self.cls.__name__} has no member of that name")
             return self.cls[data]
         return self.cls(data)
 
 
 class LeafShape(Shape):
-    """A type that pydantic turns into JSON and back by itself: dates, UUID, Decimal, paths, TypedDict, Image …"""
+    """A type that pydantic turns into JSON and back by itself: dates, UUID, Decimal, paths, TypedDict, images."""
 
     __slots__ = ("_adapter", "_cls", "key")
 
@@ -154,6 +167,7 @@ class LeafShape(Shape):
         infinite = Annotated[decimal.Decimal, Field(allow_inf_nan=True)]
         self._adapter = adapter_for(infinite if annotation is decimal.Decimal else annotation)
 
+    @override
     def accepts(self, value: Any) -> bool:
         if self._cls is not None:
             return isinstance(value, self._cls)
@@ -163,13 +177,15 @@ class LeafShape(Shape):
             return False
         return True
 
-    def dump(self, value: Any, *, binary: bool) -> Dumped:  # noqa: ARG002
+    @override
+    def dump(self, value: Any, *, binary: bool) -> Dumped:
         return self._adapter.dump_python(value, mode="json", warnings="error"), None
 
+    @override
     def load(self, data: Any, table: TypeTable | None) -> Any:
         key, _ = split(table)
         if key is not None and key != self.key:
-            raise Unfit(f"a {key} can't stand here")
+            raise UnfitError(f"a {key} can't stand here")
         return self._adapter.validate_python(data, strict=False)
 
 
@@ -191,24 +207,24 @@ def dump_float(value: float, *, binary: bool) -> Dumped:
 
 
 def load_float(data: Any, *, keyed: bool) -> float:
-    """The float of ``dump_float``. Raises Unfit."""
+    """The float of ``dump_float``. Raises UnfitError."""
     if type(data) is float:
         return data
     if type(data) is int or (keyed and isinstance(data, str) and data in {"inf", "-inf", "nan"}):
         return float(data)
-    raise Unfit(f"expected float, got {kind_of(data)}")
+    raise UnfitError(f"expected float, got {kind_of(data)}")
 
 
 def load_bytes(data: Any) -> bytes:
-    """Bytes as they are, or from base64. Raises Unfit."""
+    """Bytes as they are, or from base64. Raises UnfitError."""
     if isinstance(data, bytes):
         return data
     if not isinstance(data, str):
-        raise Unfit(f"expected bytes, got {kind_of(data)}")
+        raise UnfitError(f"expected bytes, got {kind_of(data)}")
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Unfit(f"expected base64: {error}") from error
+        raise UnfitError(f"expected base64: {error}") from error
 
 
 _STANDARD: tuple[type, ...] = (

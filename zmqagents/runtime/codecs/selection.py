@@ -55,5 +55,3 @@ def is_default(serializer: Any) -> bool:
     if type(serializer).__module__ == ProtobufMessageSerializer.__module__:
         return True
     return type(serializer) in {JsonSerializer, TaggedJsonSerializer} and serializer.is_default
-
-

@@ -19,13 +19,13 @@ trip over it, and it collides with dictionaries of the user's), and flat paths (
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Union
+from typing import Any
 
-TypeTable = Union[str, dict[str, Any], list[Any]]
-Dumped = tuple[Any, Union[TypeTable, None]]
+TypeTable = str | dict[str, Any] | list[Any]
+Dumped = tuple[Any, TypeTable | None]
 
 
-class Unfit(ValueError):
+class UnfitError(ValueError):
     """A value or a piece of data does not fit its place; ``path`` grows outwards."""
 
     def __init__(self, text: str) -> None:
@@ -33,7 +33,7 @@ class Unfit(ValueError):
         self.text = text
         self.path: list[str] = []
 
-    def inside(self, name: str) -> Unfit:
+    def inside(self, name: str) -> UnfitError:
         """The same, seen from one place further out."""
         self.path.insert(0, name)
         return self
@@ -53,11 +53,11 @@ class Shape(ABC):
     key: str = ""
     """The key of a value here, where all of them share one."""
 
-    def exact(self, value: Any) -> bool:  # noqa: ARG002 - a closed shape has nothing to look at
+    def exact(self, value: Any) -> bool:
         """Whether the plain data of ``value`` alone gives back an equal value of the same class."""
         return self.closed
 
-    def key_of(self, value: Any) -> str:  # noqa: ARG002
+    def key_of(self, value: Any) -> str:
         """The key that tells ``value`` from the values of other shapes."""
         return self.key
 
@@ -73,12 +73,12 @@ class Shape(ABC):
     def dump(self, value: Any, *, binary: bool) -> Dumped:
         """Plain data, and the type table or None. ``binary``: the format has bytes and non-finite floats of its own.
 
-        Raises Unfit (or the error of the library that does the work) if the value can't be written.
+        Raises UnfitError (or the error of the library that does the work) if the value can't be written.
         """
 
     @abstractmethod
     def load(self, data: Any, table: TypeTable | None) -> Any:
-        """The value. Raises Unfit (or the error of the class that is built) if the data can't be read."""
+        """The value. Raises UnfitError (or the error of the class that is built) if the data can't be read."""
 
 
 class Instance(ABC):
@@ -88,6 +88,9 @@ class Instance(ABC):
     """
 
     __slots__ = ()
+
+    closed: bool = False
+    """As ``Shape.closed``."""
 
     @abstractmethod
     def exact(self, value: Any) -> bool:
@@ -109,8 +112,8 @@ def join(key: str | None, children: dict[str, Any] | None) -> TypeTable | None:
     return children if key is None else [key, children]
 
 
-def split(table: TypeTable | None) -> tuple[str | None, dict[str, Any]]:
-    """The class here and the tables inside. Raises Unfit for what is no type table."""
+def split(table: Any) -> tuple[str | None, dict[str, Any]]:
+    """The class here and the tables inside. Raises UnfitError for what is no type table."""
     if table is None:
         return None, {}
     if isinstance(table, str):
@@ -119,7 +122,7 @@ def split(table: TypeTable | None) -> tuple[str | None, dict[str, Any]]:
         return None, table
     if isinstance(table, list) and len(table) == 2 and isinstance(table[0], str) and isinstance(table[1], dict):
         return table[0], table[1]
-    raise Unfit("malformed type table")
+    raise UnfitError("malformed type table")
 
 
 def kind_of(value: Any) -> str:

@@ -16,7 +16,7 @@ from msgspec import json
 from zmqagents.runtime.codecs import content_types
 from zmqagents.runtime.codecs.compiler import shape_of
 from zmqagents.runtime.codecs.json_codecs import open_document
-from zmqagents.runtime.codecs.shape import Unfit, join, kind_of, split
+from zmqagents.runtime.codecs.shape import UnfitError, join, kind_of, split
 
 NULL_NAME = "null"
 _NULL = b"null"
@@ -68,7 +68,7 @@ class ValueSerializer:
         def deserialize(payload: bytes) -> Any:
             value = read(payload)
             if type(value) is not self.cls:
-                raise Unfit(f"expected {self.type_name}, got {kind_of(value)}")
+                raise UnfitError(f"expected {self.type_name}, got {kind_of(value)}")
             return value
 
         return deserialize
@@ -80,7 +80,7 @@ def _write_null(_: None) -> bytes:
 
 def _read_null(payload: bytes) -> None:
     if payload != _NULL:
-        raise Unfit("expected null")
+        raise UnfitError("expected null")
 
 
 def _write_float(value: float) -> bytes:

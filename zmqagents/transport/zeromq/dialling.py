@@ -117,9 +117,6 @@ class Connection:
         elif event == _SUCCEEDED:
             self.up = True
             self._complaint = ""
-            self._socket.get(
-                zmq.EVENTS
-            )  # makes the socket take note of its new peer, so that it can be sent to at once
             self._reports.up()
         elif event == _DISCONNECTED:
             self._disconnected(value)

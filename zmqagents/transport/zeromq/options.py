@@ -42,7 +42,7 @@ def prepare(socket: zmq.Socket[bytes], node_id: NodeId, options: TransportOption
     for option, value in (
         (zmq.SNDHWM, queue),
         (zmq.RCVHWM, queue),
-        (zmq.LINGER, options.linger_ms),
+        (zmq.LINGER, 0 if kind == zmq.SUB else options.linger_ms),  # a SUB has only its subscription to send
         # With 1, libzmq throws away what has arrived but not been read when the peer goes: the last answers of a peer
         # that leaves. What 1 is for, no queue to a peer that isn't there, ZeroMqTransport.send sees to.
         (zmq.IMMEDIATE, 0),

@@ -51,12 +51,13 @@ class DialledPath:
         self._monitor_reader = MonitorReader(loop, self._monitor, self._on_event, events.on_stray)
 
     def close(self) -> None:
-        """End it without a report; what is queued goes out within the linger time."""
+        """End it without a report; what is queued goes out within the linger time, if there is a connection."""
+        linger_ms = None if self.connection.up else 0
         self.connection.close()
         self._monitor_reader.close()
         self.reader.close()
         close_monitor(self._socket, self._monitor)
-        self._socket.close()
+        self._socket.close(linger_ms)
 
     def _on_event(self, event: int, value: int, _endpoint: str) -> None:
         self.connection.handle(event, value)
