@@ -113,6 +113,23 @@ async def test_part_of_64_mib_arrives(a: Node, b: Node) -> None:
     assert arrived == large
 
 
+async def test_messages_that_cross_each_other_all_arrive(a: Node, b: Node) -> None:
+    await a.dial(1, b.endpoint)
+    a.send(1, b"hello")
+    await b.seen.got(1)
+    loop = asyncio.get_running_loop()
+
+    def send_both(left: int) -> None:
+        assert a.send(1, b"%d" % left)
+        assert b.send(a.id, b"%d" % left)
+        if left:
+            loop.call_soon(send_both, left - 1)
+
+    send_both(999)
+    await asyncio.gather(a.seen.got(1_000), b.seen.got(1_001))
+    assert a.seen.messages == b.seen.messages[1:] == [[b"%d" % left] for left in reversed(range(1_000))]
+
+
 async def test_two_peers_are_told_apart(a: Node, b: Node, node: MakeNode) -> None:
     c = node("c")
     await a.dial(1, b.endpoint)

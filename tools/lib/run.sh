@@ -45,6 +45,16 @@ handle_signals() {
   trap '_on_signal 143' TERM
 }
 
+# _end_group ID: returns when the process group has no process left: those that outlive its first one, which was asked
+# to end like all of them, get two seconds and are killed then.
+_end_group() {
+  for _ in {1..20}; do
+    kill -0 -- "-$1" 2>/dev/null || return 0
+    sleep 0.1
+  done
+  kill -s KILL -- "-$1" 2>/dev/null || true
+}
+
 # run_job COMMAND...: runs it in a process group of its own, with nothing to read, and returns its status. Exits when a
 # signal came meanwhile, once the command has ended. (Bash runs a trap only after the command in the foreground has
 # ended, hence the background; there Python would find SIGINT ignored, hence job control.)
@@ -62,8 +72,11 @@ run_job() {
     wait "$JOB_PID" || status=$?
     kill -0 "$JOB_PID" 2>/dev/null || break
   done
+  if [[ -n $INTERRUPTED ]]; then
+    _end_group "$JOB_PID"
+    exit "$INTERRUPTED"
+  fi
   JOB_PID=""
-  [[ -z $INTERRUPTED ]] || exit "$INTERRUPTED"
   return "$status"
 }
 

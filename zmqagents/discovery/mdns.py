@@ -115,9 +115,10 @@ class MdnsDiscovery:
         loop = asyncio.get_running_loop()
         while self._closing is None:
             until = min(self._asked_s + self._settle_s, max(self._asked_s, self._last_news_s) + QUIET_S)
-            if (left := until - loop.time()) <= 0:
+            left = until - loop.time()
+            await asyncio.sleep(max(0.0, left))  # once at least: callbacks that are queued come first
+            if left <= 0:
                 return
-            await asyncio.sleep(left)
 
     async def update(self, own: Advertisement) -> None:
         """Announce the changed record; who cached the old one drops it."""

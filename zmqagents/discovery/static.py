@@ -89,6 +89,7 @@ class StaticDiscovery:
         except asyncio.TimeoutError:
             slow = ", ".join(sorted(host for host, _port in self._pending))
             _log.info("Looking up the seeds takes more than %.0f s, going on without: %s", SETTLE_S, slow)
+        await asyncio.sleep(0)  # callbacks that are queued come first
 
     async def update(self, own: Advertisement) -> None:
         """Take note of the addresses that are our own."""

@@ -104,6 +104,7 @@ class Link:
         "_queued",
         "_unacked",
         "_unacked_in",
+        "_waiting_bytes",
         "counters",
         "own",
         "peer",
@@ -130,6 +131,7 @@ class Link:
         self._queued: deque[Queued] = deque()
         self._unacked: deque[Queued] = deque()
         self._inflight_bytes = 0
+        self._waiting_bytes = 0  # of what is queued or unacknowledged
         self._delivered = 0
         self._early: dict[int, f.DataFrame] = {}
         self._early_bytes = 0
@@ -152,11 +154,15 @@ class Link:
         number = self._next_number
         self._next_number = number + 1
         self._queued.append(Queued(number, frame, size_bytes))
+        self._waiting_bytes += size_bytes
         return number
 
     def has_room(self) -> bool:
-        """Whether a new frame of no great size would leave at once rather than wait behind the window."""
-        return not self._queued and self._admits(1)
+        """Whether a new frame of no great size would leave with the next transmission rather than wait for the peer."""
+        waiting = len(self._queued) + len(self._unacked)
+        return not waiting or (
+            waiting < self._limits.window_frames and self._waiting_bytes < self._limits.window_bytes
+        )
 
     def is_quiet(self) -> bool:
         """Whether everything sent has been acknowledged."""
@@ -345,11 +351,13 @@ class Link:
     def _acknowledged(self, ack: int, now_s: float) -> None:
         unacked = self._unacked
         while self._queued and self._queued[0].number <= ack:  # queued again, yet it had arrived
-            self._queued.popleft()
+            self._waiting_bytes -= self._queued.popleft().size_bytes
         if not unacked or unacked[0].number > ack:
             return
         while unacked and unacked[0].number <= ack:
-            self._inflight_bytes -= unacked.popleft().size_bytes
+            size = unacked.popleft().size_bytes
+            self._inflight_bytes -= size
+            self._waiting_bytes -= size
         if self._probe is not None and self._probe[1] <= ack:
             self._probe = None
         self._probe_wait_s = self._limits.probe_after_s

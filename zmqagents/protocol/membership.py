@@ -1,8 +1,8 @@
 """The gossip table: who is in the cluster, as far as this node has heard (SPEC.md section 6).
 
 A state-based CRDT. Each node id maps to an entry, the entries of one id are totally ordered, and merging keeps the greater:
-commutative, associative and idempotent by construction. Order: version, then dead above alive, then the record's
-bytes (only a node that breaks the single-writer rule makes two of one version). Being dead is SWIM's confirmed suspicion (Das,
+commutative, associative and idempotent by construction. Order: version, then gone (dead or left) above live, then the
+record's bytes (only a node that breaks the single-writer rule makes two of one version). Being dead is SWIM's confirmed suspicion (Das,
 Gupta, Motivala 2002): anyone may add it at the version they know, and only the node itself can pass it, with a higher version.
 """
 
@@ -16,6 +16,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from zmqagents.errors import LocalProtocolError, RemoteProtocolError, WireCode
+from zmqagents.protocol.codec import MAX_UINT
 from zmqagents.protocol.frames import DeathEntry, VersionEntry
 from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.records import Phase, Record, decode_record, encode_record
@@ -45,17 +46,17 @@ class MemberChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    version: int
-    dead: bool
     encoded: bytes
     record: Record
 
     @property
-    def live(self) -> bool:
-        return not self.dead and self.record.phase is not Phase.LEFT
+    def version(self) -> int:
+        return self.record.version
 
-    def order(self) -> tuple[int, bool, bytes]:
-        return (self.version, self.dead, self.encoded)
+    @property
+    def live(self) -> bool:
+        """Only our own entry stays when it has left."""
+        return self.record.phase is not Phase.LEFT
 
 
 class Membership:
@@ -66,7 +67,7 @@ class Membership:
         self._entries: dict[NodeId, _Entry] = {}
         self._tombstones: OrderedDict[NodeId, tuple[int, float]] = OrderedDict()  # id -> (version, since_s)
         self._digest = 0
-        self._put(_Entry(own.version, False, encode_record(own), own))
+        self._put(_Entry(encode_record(own), own))
 
     # -- our own record ----------------------------------------------------------------------------------------
 
@@ -85,7 +86,7 @@ class Membership:
         if record.node_id != self._own_id:
             raise LocalProtocolError("a node publishes its own record only")
         new = replace(record, version=self.own.version + 1)
-        self._put(_Entry(new.version, False, encode_record(new), new))
+        self._put(_Entry(encode_record(new), new))
         return new
 
     # -- reading -----------------------------------------------------------------------------------------------
@@ -140,19 +141,19 @@ class Membership:
         if record.node_id == self._own_id:
             self._read_own(record)
             return None
-        new = _Entry(record.version, False, encoded, record)
+        left = record.phase is Phase.LEFT
         buried = self._tombstones.get(record.node_id)
         if (buried is not None and record.version <= buried[0]) or (
-            known is not None and new.order() <= known.order()
+            known is not None and (record.version, left, encoded) <= (known.version, False, known.encoded)
         ):
             return None
-        if known is None and record.phase is not Phase.LEFT and len(self._entries) >= MAX_NODES:
+        if known is None and not left and len(self._entries) >= MAX_NODES:
             raise RemoteProtocolError(WireCode.TOO_LARGE, f"the table holds {MAX_NODES:,} nodes already")
-        if record.phase is Phase.LEFT:
+        if left:
             self._remove(record.node_id, record.version, now_s)
             return MemberChange(Change.LEFT, record, known.record) if known is not None else None
         self._tombstones.pop(record.node_id, None)
-        self._put(new)
+        self._put(_Entry(encoded, record))
         if known is None:
             return MemberChange(Change.JOINED, record, None)
         return MemberChange(Change.UPDATED, record, known.record)
@@ -160,19 +161,30 @@ class Membership:
     def _read_own(self, record: Record) -> None:
         """Somebody holds a newer record of ours than we do (a version was counted up to refute): go past it."""
         if record.version > self.own.version:
-            self._put(_renewed(self._entries[self._own_id], record.version + 1))
+            self._pass(record.version)
 
     def mark_dead(self, node_id: NodeId, version: int, now_s: float) -> MemberChange | None:
-        """The node is dead as of ``version``. About ourselves: refutes it with a higher version (see ``own``)."""
+        """The node is dead as of ``version``. About ourselves: refutes it with a higher version (see ``own``).
+
+        Raises RemoteProtocolError, changing nothing, if it is about ourselves and there is no higher version.
+        """
         if node_id == self._own_id:
             if version >= self.own.version:
-                self._put(_renewed(self._entries[self._own_id], version + 1))
+                self._pass(version)
             return None
         known = self._entries.get(node_id)
-        if known is not None and known.version > version:
+        buried = self._tombstones.get(node_id)
+        if (known is not None and known.version > version) or (buried is not None and buried[0] >= version):
             return None
         self._remove(node_id, version, now_s)
         return MemberChange(Change.DIED, known.record, known.record) if known is not None else None
+
+    def _pass(self, version: int) -> None:
+        """Count our version up past ``version``."""
+        if version >= MAX_UINT:
+            raise RemoteProtocolError(WireCode.BAD_FIELD, "news of ourselves at the highest version there is")
+        renewed = replace(self.own, version=version + 1)
+        self._put(_Entry(encode_record(renewed), renewed))
 
     def expire(self, now_s: float) -> None:
         """Forget tombstones past their life."""
@@ -228,11 +240,6 @@ class Membership:
         self._tombstones[node_id] = (max(version, buried[0] if buried else 0), now_s)
         while len(self._tombstones) > MAX_TOMBSTONES:
             self._tombstones.popitem(last=False)
-
-
-def _renewed(entry: _Entry, version: int) -> _Entry:
-    record = replace(entry.record, version=version)
-    return _Entry(version, False, encode_record(record), record)
 
 
 def _hash(node_id: NodeId, version: int) -> int:

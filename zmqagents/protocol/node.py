@@ -147,7 +147,7 @@ class Node:
     def can_send(self, node_id: NodeId) -> bool:
         """Whether a call to the peer would leave at once; otherwise the caller should wait."""
         peer = self.state.peers.get(node_id)
-        return peer is None or peer.link.waiting_frames == 0 or peer.link.has_room()
+        return peer is None or peer.link.has_room()
 
     def can_publish(self, node_id: NodeId) -> bool:
         """Whether an event to the peer would leave at once, and its event window has room."""

@@ -172,7 +172,7 @@ class PayloadRegistry:
 
     def to_log_text(self, message: Any) -> str:
         """The message as JSON for AutoGen's log records, worded as AutoGen's runtime words it. Never raises."""
-        cls = type(message)
+        cls: Any = type(message)
         try:
             custom = self._custom.get(self._own_names.get(cls) or type_name(cls), {}).get(content_types.JSON)
             if custom is not None:
@@ -181,7 +181,7 @@ class PayloadRegistry:
                 return NOT_SERIALIZABLE
             if isinstance(message, BaseModel):
                 return message.model_dump_json(warnings=False)
-            return _autogen_text(message) or _plain_writer(type(message))(message).decode("utf-8")
+            return _autogen_text(message) or _plain_writer(cls)(message).decode("utf-8")
         except Exception:  # noqa: BLE001 - a log record must not fail the message, whatever its class does
             return NOT_SERIALIZABLE
 

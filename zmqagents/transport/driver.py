@@ -220,6 +220,8 @@ class Driver:
                 node.contacts.send_failed(path)
         if node.state.effects:
             self.perform()
+        elif self._waiters:  # what has left made room
+            self._wake_waiters()
         self._arm()
 
     def _arm(self) -> None:

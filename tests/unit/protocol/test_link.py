@@ -425,12 +425,23 @@ class TestWindow:
         receive(link, ack=1)
         assert numbers_in(transmit(link)) == [2]
 
-    def test_link_has_no_room_while_frames_wait(self) -> None:
-        link = make_link()
+    def test_link_has_room_until_a_window_of_frames_waits(self) -> None:
+        link = make_link(window_frames=2)
+        send(link, 1)
         assert link.has_room()
         send(link, 1)
         assert not link.has_room()
         transmit(link)
+        assert not link.has_room()
+        receive(link, ack=1)
+        assert link.has_room()
+
+    def test_link_has_room_until_a_window_of_bytes_waits(self) -> None:
+        link = make_link(window_bytes=100)
+        send(link, 1, size_bytes=100)
+        assert not link.has_room()
+        transmit(link)
+        receive(link, ack=1)
         assert link.has_room()
 
     def test_link_counts_what_waits_and_what_is_unacknowledged(self) -> None:

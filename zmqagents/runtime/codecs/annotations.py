@@ -6,7 +6,8 @@ import dataclasses
 import inspect
 import sys
 import types
-from typing import Annotated, Any, Final, NewType, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal, NewType, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import Discriminator, SerializeAsAny, Tag
 from pydantic.fields import FieldInfo
@@ -90,6 +91,23 @@ def peel(annotation: Any) -> tuple[Any, bool]:
 def is_special(metadata: Any) -> bool:
     """Whether a piece of ``Annotated`` metadata changes how pydantic reads or writes the value."""
     return hasattr(metadata, "__get_pydantic_core_schema__") and not isinstance(metadata, _HARMLESS)
+
+
+def merge_containers(members: Iterable[Any]) -> list[Any]:
+    """The members of a union, ``list[A]`` and ``list[B]`` made one ``list[A | B]``, as one list looks like another."""
+    merged: dict[Any, Any] = {}
+    for member in members:
+        bare, special = peel(member)
+        origin, arguments = get_origin(bare), get_args(bare)
+        endless = origin is not tuple or arguments[-1:] == (Ellipsis,)
+        if special or is_union(bare) or origin in {None, Literal, *_WRAPPERS} or not arguments or not endless:
+            merged[len(merged)] = member
+        elif origin in merged:
+            both = zip(get_args(merged[origin]), arguments, strict=True)
+            merged[origin] = origin[tuple(a if a is b else Union[a, b] for a, b in both)]  # noqa: UP007
+        else:
+            merged[origin] = bare
+    return list(merged.values())
 
 
 def alias_value(annotation: Any) -> Any | None:

@@ -17,7 +17,7 @@ from typing import Any, get_args, get_origin
 from google.protobuf.message import Message
 from pydantic import BaseModel, JsonValue, PydanticUserError, RootModel
 
-from zmqagents.runtime.codecs.annotations import alias_value, dataclass_annotations, is_special, is_union, peel
+from zmqagents.runtime.codecs.annotations import alias_value, dataclass_annotations, is_special, is_union, merge_containers, peel
 from zmqagents.runtime.codecs.containers import DictShape, SequenceShape, TupleShape
 from zmqagents.runtime.codecs.instances import DataclassInstance, ModelInstance, RootInstance
 from zmqagents.runtime.codecs.names import choose, class_key, is_structured
@@ -131,8 +131,8 @@ def _open_fields(cls: type[BaseModel]) -> dict[str, Shape]:
 
 
 def _union(annotation: Any, *, in_model: bool) -> Shape:
-    arguments = get_args(annotation)
-    members = [shape_of(arg, in_model=in_model) for arg in arguments if arg is not NoneType]
+    arguments = merge_containers(arg for arg in get_args(annotation) if arg is not NoneType)
+    members = [shape_of(arg, in_model=in_model) for arg in arguments]
     if any(isinstance(member, AnyShape) for member in members):
         return _any_shape()
     if len(members) == 1:

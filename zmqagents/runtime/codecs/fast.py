@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_origin
 
 from msgspec import inspect, json
 
@@ -55,7 +55,7 @@ def msgspec_reads(cls: type[Any]) -> bool:
 
 def _is_simple(node: Any) -> bool:
     if isinstance(node, inspect.DataclassType):
-        return _is_plain_dataclass(node.cls)
+        return _is_plain_dataclass(get_origin(node.cls) or node.cls)
     if isinstance(node, inspect.EnumType):
         return not issubclass(node.cls, enum.Flag)
     containers = (inspect.CollectionType, inspect.TupleType, inspect.DictType, inspect.UnionType)

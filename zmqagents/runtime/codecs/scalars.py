@@ -179,14 +179,20 @@ class LeafShape(Shape):
 
     @override
     def dump(self, value: Any, *, binary: bool) -> Dumped:
-        return self._adapter.dump_python(value, mode="json", warnings="error"), None
+        try:
+            return self._adapter.dump_python(value, mode="json", warnings="error"), None
+        except ValueError as error:
+            raise UnfitError(f"holds {kind_of(value)}: {error}") from error
 
     @override
     def load(self, data: Any, table: TypeTable | None) -> Any:
         key, _ = split(table)
         if key is not None and key != self.key:
             raise UnfitError(f"a {key} can't stand here")
-        return self._adapter.validate_python(data, strict=False)
+        try:
+            return self._adapter.validate_python(data, strict=False)
+        except ValidationError as error:
+            raise UnfitError(str(error)) from error
 
 
 def adapter_for(annotation: Any) -> TypeAdapter[Any]:

@@ -6,9 +6,9 @@ Seen with libzmq 4.3.5; in parentheses the milliseconds since the start or the l
 - one that is killed: DISCONNECTED (2), CONNECT_RETRIED, CONNECT_DELAYED (52), CLOSED, CONNECT_RETRIED with twice the
   wait, and so on.
 - one that is stopped: DISCONNECTED (2,000), CONNECT_RETRIED, CONNECT_DELAYED, CONNECTED, because the kernel accepts for
-  it; then, HANDSHAKE_IVL later, HANDSHAKE_FAILED_NO_DETAIL with EAGAIN, DISCONNECTED, CONNECT_RETRIED.
-- one that accepts and closes: CONNECTED, HANDSHAKE_FAILED_NO_DETAIL with EPIPE or ECONNRESET, DISCONNECTED,
-  CONNECT_RETRIED, without back-off.
+  it; then, HANDSHAKE_IVL later, HANDSHAKE_FAILED_NO_DETAIL, DISCONNECTED, CONNECT_RETRIED. (The value of that event,
+  an errno, is whatever the I/O thread met last.)
+- one that accepts and closes: CONNECTED, HANDSHAKE_FAILED_NO_DETAIL, DISCONNECTED, CONNECT_RETRIED, without back-off.
 - a host that drops packets: CONNECT_DELAYED, CLOSED (CONNECT_TIMEOUT), CONNECT_RETRIED.
 - no route: CLOSED at once, CONNECT_RETRIED.
 - one that breaks ZMTP, has the wrong socket type, or sends a part over the limit: CONNECTED, perhaps
@@ -23,14 +23,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import zmq
 
 from zmqagents.transport.endpoints import Endpoint
-from zmqagents.transport.zeromq.options import use_family
+from zmqagents.transport.zeromq.options import HANDSHAKE_MS, use_family
 from zmqagents.transport.zeromq.refusal import Probe
 
 _CONNECT_DELAYED = int(zmq.EVENT_CONNECT_DELAYED)
@@ -58,6 +57,8 @@ MONITORED = (
 
 _NO_FD = -1
 
+_TIMED_OUT_S = 0.9 * HANDSHAKE_MS / 1_000  # libzmq doesn't say whether it has run out of patience
+
 
 @dataclass(frozen=True, slots=True)
 class Reports:
@@ -72,8 +73,20 @@ class Reports:
 class Connection:
     """One endpoint that a DEALER or SUB is connected to; ``up`` is what its monitor said last."""
 
-    __slots__ = ("_closed", "_complaint", "_endpoint", "_fd", "_loop", "_probe", "_redial_s", "_reports", "_socket",
-                 "_timer", "up")  # fmt: skip
+    __slots__ = (
+        "_closed",
+        "_complaints",
+        "_connected_s",
+        "_endpoint",
+        "_fd",
+        "_loop",
+        "_probe",
+        "_redial_s",
+        "_reports",
+        "_socket",
+        "_timer",
+        "up",
+    )
 
     def __init__(
         self,
@@ -93,7 +106,8 @@ class Connection:
         self._probe = Probe(loop, endpoint, reports.refused)
         self._timer: asyncio.TimerHandle | None = None
         self._fd = _NO_FD
-        self._complaint = ""
+        self._connected_s = 0.0
+        self._complaints: set[int] = set()  # kinds of failure reported since the last handshake that succeeded
         self._closed = False
         self._connect()
 
@@ -112,11 +126,12 @@ class Connection:
             self._cancel_redial()
         elif event == _CONNECTED:
             self._fd = value
+            self._connected_s = self._loop.time()
             self._cancel_redial()
             self._probe.cancel()
         elif event == _SUCCEEDED:
             self.up = True
-            self._complaint = ""
+            self._complaints.clear()
             self._reports.up()
         elif event == _DISCONNECTED:
             self._disconnected(value)
@@ -137,19 +152,17 @@ class Connection:
 
     def _handshake_failed(self, event: int, value: int) -> None:
         if event == _FAILED_AUTH:
-            complaint = f"{self._endpoint} does not admit our key (ZAP status {value})"
+            self._complain(event, f"does not admit our key (ZAP status {value})")
         elif event == _FAILED_PROTOCOL:
-            complaint = f"{self._endpoint} breaks ZMTP, or has other security settings (ZMTP error {value:#x})"
-        elif value == errno.EAGAIN:  # silence until HANDSHAKE_IVL: nothing came, so there is nothing to report
-            return
-        else:
-            complaint = f"{self._endpoint} ended the handshake ({os.strerror(value)}); another program, or another key?"
-        self._complain(complaint)
+            self._complain(event, f"breaks ZMTP, or has other security settings (ZMTP error {value:#x})")
+        elif self._loop.time() - self._connected_s < _TIMED_OUT_S:
+            self._complain(event, "ended the handshake: it is another program, or has other security settings")
+        # else it was silent until the end: a process that is stopped, say; nothing came, so there is nothing to report
 
-    def _complain(self, complaint: str) -> None:
-        if complaint != self._complaint:  # each once, until a handshake succeeds: libzmq tries 20 times a second
-            self._complaint = complaint
-            self._reports.stray(complaint)
+    def _complain(self, kind: int, complaint: str) -> None:
+        if kind not in self._complaints:  # libzmq tries 20 times a second
+            self._complaints.add(kind)
+            self._reports.stray(f"{self._endpoint} {complaint}")
 
     def _connect(self) -> None:
         use_family(self._socket, ipv6=self._endpoint.is_ipv6)
@@ -160,7 +173,7 @@ class Connection:
         self._timer = None
         disconnect(self._socket, self._endpoint)
         self._connect()
-        self._complain(f"{self._endpoint} broke ZMTP or sent a part over the limit; dialling it again")
+        self._complain(_DISCONNECTED, "broke ZMTP or sent a part over the limit; dialling it again")
 
     def _cancel_redial(self) -> None:
         if self._timer is not None:

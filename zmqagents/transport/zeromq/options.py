@@ -13,7 +13,7 @@ _MAX_SOCKETS = 32_768  # three (DEALER, both ends of its monitor) for each of th
 # After this long a connection attempt, or a handshake that a silent peer leaves half done, starts anew: twice within
 # the 5 s after which SPEC.md section 6.4 calls a peer dead, and long enough for CURVE over a slow line.
 _CONNECT_MS = 2_000
-_HANDSHAKE_MS = 2_000
+HANDSHAKE_MS = 2_000
 
 _BACKLOG = 1_024  # a whole cluster dials a node that has just come back; the kernel cuts this to its own limit
 
@@ -53,7 +53,7 @@ def prepare(socket: zmq.Socket[bytes], node_id: NodeId, options: TransportOption
         (zmq.RECONNECT_IVL, options.reconnect_ms),
         (zmq.RECONNECT_IVL_MAX, options.reconnect_max_ms),
         (zmq.CONNECT_TIMEOUT, _CONNECT_MS),
-        (zmq.HANDSHAKE_IVL, _HANDSHAKE_MS),
+        (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
         (zmq.BACKLOG, _BACKLOG),
         (zmq.TCP_KEEPALIVE, 1),
         (zmq.TCP_KEEPALIVE_IDLE, _KEEPALIVE_IDLE_S),

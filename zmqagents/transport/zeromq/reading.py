@@ -97,7 +97,7 @@ class Reader:
         excess = 0
         more = True
         while more:
-            frame = recv(_NOBLOCK, False)  # noqa: FBT003 - a keyword costs 10 % of the call
+            frame = recv(_NOBLOCK, False)  # copy=False; a keyword costs 10 % of the call
             more = frame.more
             if len(parts) < MAX_PARTS:
                 parts.append(frame.bytes)

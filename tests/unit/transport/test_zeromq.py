@@ -1,0 +1,199 @@
+"""What is particular to the ZeroMQ transport; what every transport does is in tests/contract/test_transport.py."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from typing import TypeAlias
+
+import pytest
+import pytest_asyncio
+import zmq
+
+from tests.contract.transports import FAST, Node, eventually, port_of
+from zmqagents.errors import ConfigError
+from zmqagents.transport.base import TransportOptions
+from zmqagents.transport.zeromq import ZeroMqTransport
+from zmqagents.transport.zeromq.options import make_context, make_monitor, prepare
+
+MakeNode: TypeAlias = Callable[..., Node]
+MakeSocket: TypeAlias = Callable[[int], "zmq.Socket[bytes]"]
+
+NODE_ID = b"node".ljust(16, b".")
+
+
+@pytest_asyncio.fixture
+async def node() -> AsyncIterator[MakeNode]:
+    made: list[Node] = []
+
+    def make(name: str, options: TransportOptions = FAST) -> Node:
+        made.append(Node(ZeroMqTransport, name, options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.close()
+
+
+@pytest.fixture
+def make_socket() -> Iterator[MakeSocket]:
+    context = make_context()
+    made: list[zmq.Socket[bytes]] = []
+
+    def make(kind: int) -> zmq.Socket[bytes]:
+        made.append(context.socket(kind))
+        prepare(made[-1], NODE_ID, TransportOptions())
+        return made[-1]
+
+    yield make
+    for socket in made:
+        socket.close(0)
+    context.term()
+
+
+@pytest.mark.parametrize("kind", [zmq.ROUTER, zmq.DEALER, zmq.PUB, zmq.SUB])
+def test_every_socket_has_its_options_set(make_socket: MakeSocket, kind: int) -> None:
+    socket = make_socket(kind)
+    queue = 4_096 if kind in {zmq.ROUTER, zmq.DEALER} else 16_384
+    wanted = {
+        zmq.SNDHWM: queue,
+        zmq.RCVHWM: queue,
+        zmq.LINGER: 0 if kind == zmq.SUB else 500,
+        zmq.IMMEDIATE: 0,
+        zmq.MAXMSGSIZE: 4_096 if kind == zmq.PUB else 128 << 20,
+        zmq.HEARTBEAT_IVL: 500,
+        zmq.HEARTBEAT_TIMEOUT: 1_500,
+        zmq.HEARTBEAT_TTL: 1_500,
+        zmq.RECONNECT_IVL: 50,
+        zmq.RECONNECT_IVL_MAX: 1_000,
+        zmq.CONNECT_TIMEOUT: 2_000,
+        zmq.HANDSHAKE_IVL: 2_000,
+        zmq.TCP_KEEPALIVE: 1,
+        zmq.TCP_KEEPALIVE_IDLE: 10,
+        zmq.TCP_KEEPALIVE_INTVL: 5,
+        zmq.TCP_KEEPALIVE_CNT: 3,
+        zmq.BACKLOG: 1_024,
+    }
+    assert {option: socket.get(option) for option in wanted} == wanted
+
+
+def test_dealer_has_the_node_id_as_its_routing_id(make_socket: MakeSocket) -> None:
+    assert make_socket(zmq.DEALER).get(zmq.ROUTING_ID) == NODE_ID
+
+
+def test_context_has_one_io_thread_and_room_for_a_whole_cluster(make_socket: MakeSocket) -> None:
+    context = make_socket(zmq.DEALER).context
+    assert context.get(zmq.IO_THREADS) == 1
+    assert context.get(zmq.MAX_SOCKETS) == 32_768
+
+
+def test_monitor_never_makes_libzmq_wait(make_socket: MakeSocket) -> None:
+    pair = make_monitor(make_socket(zmq.DEALER), zmq.EVENT_ALL)
+    assert pair.get(zmq.RCVHWM) == 0
+    pair.close()
+
+
+async def test_flood_leaves_other_work_its_turns(node: MakeNode) -> None:
+    a, b = node("a"), node("b")
+    await a.dial(1, b.endpoint)
+    for _ in range(4_000):
+        a.send(1, b"x")
+    b.seen.then = lambda event: sum(range(500))  # a receiver with something to do: 4,000 messages take some 40 ms
+    loop = asyncio.get_running_loop()
+    counts: set[int] = set()
+
+    def look() -> None:
+        counts.add(len(b.seen.events))
+        if len(b.seen.events) < 4_000:
+            loop.call_soon(look)
+
+    look()
+    await b.seen.until(lambda: len(b.seen.events) == 4_000, "4,000 messages")
+    assert len(counts) > 3
+
+
+@pytest.mark.parametrize(
+    ("listen", "reason"),
+    [
+        (("198.51.100.7",), "198.51.100.7 is not an address of this machine; put one of its own into listen"),
+        (("127.0.0.1", "2001:db8::7"), "2001:db8::7 is not an address of this machine"),
+    ],
+)
+async def test_address_of_another_machine_is_a_config_error(
+    node: MakeNode, listen: tuple[str, ...], reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        node("a", replace(FAST, listen=listen))
+
+
+@pytest.mark.parametrize("setting", ["port", "gossip_port"])
+@pytest.mark.parametrize("port", [-1, 65_536])
+async def test_port_out_of_range_is_a_config_error(node: MakeNode, setting: str, port: int) -> None:
+    with pytest.raises(ConfigError, match=rf"^{setting} is {port}; write a port up to 65,535"):
+        node("a", replace(FAST, **{setting: port}))
+
+
+async def test_free_port_that_is_taken_on_the_second_address_is_replaced_there(
+    node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = node("taken", replace(FAST, listen=("::1",)))
+    bind = zmq.Socket.bind
+
+    def bind_first_to_the_taken_port(socket: zmq.Socket[bytes], endpoint: str) -> object:
+        return bind(socket, endpoint.replace("127.0.0.1:0", f"127.0.0.1:{port_of(taken.endpoint)}"))
+
+    monkeypatch.setattr(zmq.Socket, "bind", bind_first_to_the_taken_port)
+    monkeypatch.setattr("zmqagents.transport.zeromq.listening._MAX_PORT", 65_535)
+    router = ZeroMqTransport()
+    with pytest.raises(ConfigError):  # the gossip socket is sent to the same port
+        router.bind(NODE_ID, replace(FAST, listen=("127.0.0.1", "::1")), taken.seen)
+
+
+async def test_path_is_dialled_as_soon_as_there_are_descriptors(node: MakeNode) -> None:
+    a, b = node("a"), node("b")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        a.transport.open_path(1, b.endpoint)
+        assert not a.send(1, b"x")
+        await a.seen.until(lambda: bool(a.seen.strays), "stray")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "no file descriptors are left for path 1" in a.seen.strays[0]
+    await a.seen.saw("up", 1)
+
+
+async def test_path_that_waits_for_descriptors_can_be_closed(node: MakeNode) -> None:
+    a, b = node("a"), node("b")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        a.transport.open_path(1, b.endpoint)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    a.transport.close_path(1)
+    await a.dial(2, b.endpoint)
+    assert a.seen.events == [("up", 2)]
+
+
+async def test_close_does_not_block_the_event_loop_while_it_lingers(node: MakeNode) -> None:
+    a, b = node("a", replace(FAST, linger_ms=300)), node("b")
+    await a.dial(1, b.endpoint)
+    while a.send(1, bytes(1 << 20)):  # far more than b reads, as it gets no turn of the loop
+        pass
+    b.transport._sockets.router_reader.close()  # type: ignore[union-attr]
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0.001)
+
+    counting = asyncio.ensure_future(count())
+    await a.close()
+    counting.cancel()
+    assert turns > 50
+    await eventually(counting.done, "the end of the count")
