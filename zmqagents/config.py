@@ -126,7 +126,7 @@ def check_broker_url(url: str) -> None:
     if separator and scheme == "tcp" and rest:
         raise ConfigError(
             f"broker_url={url!r}: this version of zmqagents has no forwarder to attach to. Leave broker_url out (processes"
-            f" find each other by themselves), or name processes to ask: seeds=[{url.split(',')[0]!r}]"
+            f" find each other by themselves), or name processes to ask: seeds=[{url.split(',', maxsplit=1)[0]!r}]"
         )
     raise ConfigError(
         f"broker_url={url!r}: write tcp://host:port, or several of them separated by commas; leave it out to run"
@@ -174,7 +174,9 @@ def _check_listen(addresses: tuple[str, ...]) -> None:
         try:
             loopback = ipaddress.ip_address(address).is_loopback
         except ValueError:
-            raise ConfigError(f"listen={address!r}: write an address without port, such as '127.0.0.1' or '::1'") from None
+            raise ConfigError(
+                f"listen={address!r}: write an address without port, such as '127.0.0.1' or '::1'"
+            ) from None
         if not loopback:
             raise ConfigError(
                 f"listen={address!r}: without a cluster key the runtime listens on loopback only, because whoever can"

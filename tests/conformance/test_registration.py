@@ -151,7 +151,7 @@ async def test_factory_of_two_arguments_gets_runtime_and_id_where_it_is_supporte
 async def test_factory_of_another_arity_is_refused_at_the_latest_when_needed(bench: Bench, factory: Any) -> None:
     """Ours says "Agent factory must take 0 or 2 arguments."; the oracle, meaning to, raises Python's TypeError."""
     expected: type[Exception] = TypeError if bench.kind == "autogen" else ValueError
-    with pytest.raises(expected, match="argument"):  # noqa: PT012 - at which of the two doesn't matter
+    with pytest.raises(expected, match="argument"):
         await bench.host.register_factory("agent", factory)
         await bench.host.get("agent", lazy=False)
 

@@ -91,7 +91,10 @@ gossip: st.SearchStrategy[codec.Gossip] = st.one_of(
 _labels = st.text(max_size=60)  # at most 4 bytes a character, 255 bytes in all
 _endpoints = st.lists(texts, max_size=4).map(tuple)
 _content_types = st.lists(texts, max_size=3).map(tuple)
-subscription_entries = st.builds(SubscriptionEntry, st.sampled_from(SubscriptionKind), texts, agent_types)
+subscription_entries = st.one_of(
+    st.builds(SubscriptionEntry, st.sampled_from(SubscriptionKind), texts, agent_types),
+    st.just(SubscriptionEntry(SubscriptionKind.OPAQUE, "", "")),
+)
 records: st.SearchStrategy[Record] = st.builds(
     Record,
     node_id=node_ids,

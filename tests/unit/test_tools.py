@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -142,13 +143,16 @@ def test_script_says_what_to_install_when_there_is_no_python(tree: Path) -> None
 def test_script_installs_the_venv_module_where_root_runs_it_and_debian_left_it_out(tree: Path) -> None:
     require_root("to be allowed to install packages")
     installed = tree / "installed"
-    write_program(tree / "bin/python3", f'[[ $2 != *ensurepip* || -e "{installed}" ]] && exec "{sys.executable}" "$@"')
+    write_program(
+        tree / "bin/python3",
+        f'[[ $1 != -m && ( $2 != *ensurepip* || -e "{installed}" ) ]] && exec "{sys.executable}" "$@"',
+    )
     write_program(tree / "bin/dpkg-query", "[[ ${@: -1} == python3-venv ]] || echo installed")
     write_program(tree / "bin/apt-get", f'echo "$*" >> "{installed}"')
 
     ran = run(["tools/demo"], tree, PATH=f"{tree / 'bin'}:{os.environ['PATH']}")
 
-    assert "sudo" not in ran.stderr
+    assert "could not be made" in ran.stderr  # by a Python that stops there; it was asked after the installation
     assert installed.read_text().splitlines() == ["update", "install --yes --no-install-recommends python3-venv"]
 
 
@@ -196,7 +200,7 @@ def test_quiet_command_shows_its_output_only_when_it_fails(tmp_path: Path) -> No
 @pytest.fixture
 def job(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
     """A script that runs a job, and the job, which is known to have started."""
-    program = bash(f"handle_signals\nrun_job '{sys.executable}' -c '{request.param}' 2>&1\necho unreachable")
+    program = bash(f"handle_signals\nrun_job '{sys.executable}' -c {shlex.quote(request.param)} 2>&1\necho unreachable")
     with subprocess.Popen(program, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True) as script:
         assert script.stdout is not None
         child = psutil.Process(int(script.stdout.readline()))
@@ -217,6 +221,25 @@ print(os.getpid(), flush=True)
 while True:
     signal.pause()
 """
+
+
+# Starts a process that ignores the signal and says that one's id; ends on the signal itself.
+LEAVES_A_CHILD = f"""
+import signal, subprocess, sys
+subprocess.Popen([sys.executable, "-c", {IGNORES_CTRL_C!r}])
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("job", [LEAVES_A_CHILD], indirect=True)
+def test_signal_ends_what_its_job_left_behind(job: tuple[subprocess.Popen[str], psutil.Process]) -> None:
+    script, grandchild = job
+
+    script.send_signal(signal.SIGTERM)
+
+    assert script.wait(timeout=20) == 143
+    psutil.wait_procs([grandchild], timeout=5)
+    assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.parametrize("job", [ENDS_ON_CTRL_C], indirect=True)

@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SERVICE_TYPE = "_zmqagents._tcp.local."
-# On loopback the answers to the one-shot query take 1 to 3 ms, 11 ms from twenty peers, 25 ms with twice as many busy
-# processes as cores. A peer that takes longer is shown when its answer comes, and has heard our announcement meanwhile.
+# On loopback the answers to the one-shot query take 1 to 3 ms; up to 60 ms where busy processes outnumber the cores. A
+# peer that takes longer is shown when its answer comes, and has heard our announcement meanwhile.
 QUIET_S = 0.1  # silence after which no further answer is expected
 SETTLE_S = 0.2  # bound of the wait while answers keep coming
 ANSWERS_S = 1.0  # how long late answers to the one-shot query are taken; by then the browser has asked by itself

@@ -7,7 +7,8 @@ table, and whatever comes later finds nothing.
 from __future__ import annotations
 
 import heapq
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from zmqagents.protocol.ids import CallId, NodeId
 
@@ -15,7 +16,12 @@ TokenT = TypeVar("TokenT")
 """What the owner wants back with the outcome, such as a future."""
 
 
-class Pending(NamedTuple, Generic[TokenT]):
+SPARE_DEADLINES = 1_024
+"""Deadlines of ended calls that may stay in the heap, beside one for each call that waits."""
+
+
+@dataclass(slots=True)
+class Pending(Generic[TokenT]):
     """One call that waits."""
 
     peer: NodeId
@@ -44,7 +50,13 @@ class PendingCalls(Generic[TokenT]):
         """The call's REQUEST goes to ``peer``."""
         self._calls[call_id] = Pending(peer, token, deadline_s)
         if deadline_s is not None:
+            if len(self._deadlines) >= 2 * len(self._calls) + SPARE_DEADLINES:
+                self._drop_ended()
             heapq.heappush(self._deadlines, (deadline_s, call_id))
+
+    def _drop_ended(self) -> None:
+        self._deadlines = [entry for entry in self._deadlines if entry[1] in self._calls]
+        heapq.heapify(self._deadlines)
 
     def end(self, call_id: CallId, peer: NodeId) -> Pending[TokenT] | None:
         """An answer came from ``peer``; None (and counted) if the call has ended, or was not for that peer."""

@@ -272,13 +272,8 @@ def unpack_records(payload: bytes) -> list[bytes]:
         raise RemoteProtocolError(WireCode.TOO_LARGE, f"records of {len(payload):,} bytes, over {MAX_RECORDS_BYTES:,}")
     unpacker = msgpack.Unpacker(
         None,
-        raw=False,
-        max_array_len=0,
-        max_map_len=0,
-        max_str_len=0,
+        max_array_len=MAX_ARRAY_ITEMS,
         max_bin_len=MAX_RECORD_BYTES,
-        max_ext_len=0,
-        ext_hook=_refuse_ext,
         read_size=max(1, len(payload)),  # what it allots at first; 1 MiB if it isn't told
         max_buffer_size=MAX_RECORDS_BYTES,
     )
@@ -289,18 +284,17 @@ def unpack_records(payload: bytes) -> list[bytes]:
         if count > MAX_ARRAY_ITEMS:
             raise RemoteProtocolError(WireCode.TOO_LARGE, f"{count:,} records, over {MAX_ARRAY_ITEMS:,}")
         for _ in range(count):
-            record = unpacker.unpack()
-            if type(record) is not bytes:
+            if payload[(at := unpacker.tell()) : at + 1] not in _BIN_HEADS:
                 raise RemoteProtocolError(WireCode.MALFORMED, "a record is not a byte string")
-            records.append(record)
+            records.append(unpacker.unpack())
     except _UNPACK_ERRORS as error:
-        code = WireCode.TOO_LARGE if "max_bin_len" in str(error) else WireCode.MALFORMED
-        raise RemoteProtocolError(code, f"not an array of records: {error!s:.200}") from error
+        raise _unpack_failure(error) from error
     if unpacker.tell() != len(payload):
         raise RemoteProtocolError(WireCode.MALFORMED, "bytes after the array of records")
     return records
 
 
+_BIN_HEADS = (b"\xc4", b"\xc5", b"\xc6")
 MAX_RECORD_BYTES = 4 << 20
 MAX_RECORDS_BYTES = MAX_RECORD_BYTES + (1 << 20)  # one record, or many within 1 MiB; and their lengths
 

@@ -1,12 +1,17 @@
 """Which of a target's endpoints is dialled, and how that went.
 
-A target (a peer's data or gossip endpoints, or a seed) has one or more endpoints; one is dialled at a time. A refused one
-gives way to the next; when all have been refused since the last success, the target itself counts as refused.
+A target (a peer's data or gossip endpoints, or a seed) has one or more endpoints; one is dialled at a time. A refused
+one gives way to the next; when all have been refused since the last success, the target itself counts as refused.
+From then on an endpoint is left after several refusals only, so that the waits of the socket below, which grow from
+one attempt on an endpoint to the next, keep their effect.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+REFUSALS_EACH = 8  # some 5 s on one endpoint, with waits of 50 ms doubling to 1 s
 
 
 @dataclass(slots=True)
@@ -44,7 +49,7 @@ class Dial:
         """An attempt was refused. True if another endpoint is to be dialled now."""
         self.up = False
         self.refusals += 1
-        if len(self.endpoints) == 1:
+        if len(self.endpoints) == 1 or (self.refused and self.refusals % REFUSALS_EACH):
             return False
         self.index = (self.index + 1) % len(self.endpoints)
         return True

@@ -1,9 +1,9 @@
 """Who hosts what, and whom a topic reaches (SPEC.md sections 8.1 and 8.5), derived from the members' records.
 
-Every question of the hot path is one dictionary lookup. The home of an agent and the agent types of a topic are cached;
-a change of one record forgets only what it can have changed. Topic patterns are indexed (exact ones by their text,
-prefixes by their length), so that even the first publish to a topic costs the same with ten subscriptions in the table as with
-ten thousand.
+Every question of the hot path is one dictionary lookup. The home of an agent and the agent types of a topic are
+cached; a change of one record forgets only what it can have changed. Topic patterns are indexed (exact ones by their
+text, prefixes by their length), so that even the first publish to a topic costs the same with ten subscriptions in
+the table as with ten thousand.
 """
 
 from __future__ import annotations
@@ -91,9 +91,7 @@ class Directory:
         self._homes_count -= len(self._homes.pop(agent_type, {}))
         self.version += 1
 
-    def _replace_types(
-        self, node_id: NodeId, old: Mapping[str, HostedType], new: Mapping[str, HostedType]
-    ) -> None:
+    def _replace_types(self, node_id: NodeId, old: Mapping[str, HostedType], new: Mapping[str, HostedType]) -> None:
         for agent_type in old.keys() | new.keys():
             if old.get(agent_type) == new.get(agent_type):
                 continue
@@ -143,12 +141,13 @@ class Directory:
     def _replace_subscriptions(
         self, node_id: NodeId, old: Mapping[str, SubscriptionEntry], new: Mapping[str, SubscriptionEntry]
     ) -> None:
-        for identity, entry in old.items():
-            if new.get(identity) != entry:
-                self._remove_subscription(node_id, entry)
-        for identity, entry in new.items():
-            if old.get(identity) != entry:
-                self._add_subscription(node_id, entry)
+        gone = [entry for identity, entry in old.items() if new.get(identity) != entry]
+        added = [entry for identity, entry in new.items() if old.get(identity) != entry]
+        for entry in gone:
+            self._remove_subscription(node_id, entry)
+        for entry in added:
+            self._add_subscription(node_id, entry)
+        self._forget_topics({entry.match for entry in (*gone, *added) if entry.kind == SubscriptionKind.PREFIX})
         self.version += 1
 
     def _add_subscription(self, node_id: NodeId, entry: SubscriptionEntry) -> None:
@@ -158,7 +157,6 @@ class Directory:
         elif entry.kind == SubscriptionKind.PREFIX:
             by_text = self._prefixes.setdefault(len(entry.match), {})
             by_text.setdefault(entry.match, Counter())[entry.agent_type] += 1
-            self._forget_topics(entry.match)
         else:
             self._opaque[node_id] = self._opaque.get(node_id, 0) + 1
 
@@ -171,15 +169,16 @@ class Directory:
             _decrease(by_text, entry.match, entry.agent_type)
             if not by_text:
                 del self._prefixes[len(entry.match)]
-            self._forget_topics(entry.match)
         else:
             self._opaque[node_id] -= 1
             if not self._opaque[node_id]:
                 del self._opaque[node_id]
 
-    def _forget_topics(self, prefix: str) -> None:
-        for topic_type in [topic for topic in self._topics if topic.startswith(prefix)]:
-            del self._topics[topic_type]
+    def _forget_topics(self, prefixes: set[str]) -> None:
+        lengths = {len(prefix) for prefix in prefixes}
+        if lengths:
+            for topic in [topic for topic in self._topics if any(topic[:length] in prefixes for length in lengths)]:
+                del self._topics[topic]
 
 
 _MemberT = TypeVar("_MemberT", str, bytes)
@@ -211,5 +210,3 @@ def _pins(record: Record | None) -> frozenset[AgentKey]:
 
 def _subscriptions(record: Record | None) -> Mapping[str, SubscriptionEntry]:
     return record.subscriptions if record is not None and record.phase is Phase.ACTIVE else {}
-
-

@@ -1,7 +1,7 @@
 """What the core tells its shell, in order: what to do on the sockets, and what has happened.
 
-Envelopes are not effects: they are fetched with ``Node.transmit``, so that all that was made in one loop iteration leaves
-in one batch.
+Envelopes are not effects: they are fetched with ``Node.transmit``, so that all that was made in one loop iteration
+leaves in one batch.
 """
 
 from __future__ import annotations

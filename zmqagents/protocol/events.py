@@ -1,7 +1,7 @@
 """Events sent to one peer and not yet finished there (SPEC.md sections 5 and 8.5).
 
-They are kept until EVENT_DONE, so that they can go to their agents' next home if the peer is lost, and counted, so that a
-peer that handles them slowly slows the publisher rather than fill somebody's memory.
+They are kept until EVENT_DONE, so that they can go to their agents' next home if the peer is lost, and counted, so
+that a peer that handles them slowly slows the publisher rather than fill somebody's memory.
 """
 
 from __future__ import annotations

@@ -53,7 +53,11 @@ class Greeter:
             return False
         state = self._state
         welcome = f.Welcome(
-            min(frame.highest, VERSIONS[1]), list(FEATURES), state.membership.own.cluster, peer.link.peer_session, state.membership.own_encoded
+            min(frame.highest, VERSIONS[1]),
+            list(FEATURES),
+            state.membership.own.cluster,
+            peer.link.peer_session,
+            state.membership.own_encoded,
         )
         state.direct.append((path, encode_envelope(peer.link.envelope([welcome]))))
         peer.greet_at_s = None
@@ -86,7 +90,10 @@ class Greeter:
         own = self._state.membership.own
         if frame.cluster != own.cluster:
             self._refuse(
-                peer, path, WireCode.WRONG_CLUSTER, f"cluster {own.cluster!r} does not admit cluster {frame.cluster!r:.80}"
+                peer,
+                path,
+                WireCode.WRONG_CLUSTER,
+                f"cluster {own.cluster!r} does not admit cluster {frame.cluster!r:.80}",
             )
         if min(frame.highest, VERSIONS[1]) < max(frame.lowest, VERSIONS[0]):
             self._refuse(

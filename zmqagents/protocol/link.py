@@ -5,9 +5,9 @@ the paths below lose, repeat or reorder; when the link is reset, its owner is to
 on a path, and which may have arrived.
 
 How: TCP's scheme (sequence numbers, cumulative acknowledgement, a window) on whole frames. Rejected: re-sending by
-timer as TCP does, since a peer whose program is busy for a minute acknowledges nothing and would be flooded; a PING that
-travels behind the data asks instead, and only its answer proves loss. Rejected: numbering envelopes instead of frames,
-since frames are batched anew when they are sent again.
+timer as TCP does, since a peer whose program is busy for a minute acknowledges nothing and would be flooded; a PING
+that travels behind the data asks instead, and only its answer proves loss. Rejected: numbering envelopes instead of
+frames, since frames are batched anew when they are sent again.
 """
 
 from __future__ import annotations
@@ -160,9 +160,7 @@ class Link:
     def has_room(self) -> bool:
         """Whether a new frame of no great size would leave with the next transmission rather than wait for the peer."""
         waiting = len(self._queued) + len(self._unacked)
-        return not waiting or (
-            waiting < self._limits.window_frames and self._waiting_bytes < self._limits.window_bytes
-        )
+        return not waiting or (waiting < self._limits.window_frames and self._waiting_bytes < self._limits.window_bytes)
 
     def is_quiet(self) -> bool:
         """Whether everything sent has been acknowledged."""

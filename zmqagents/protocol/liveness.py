@@ -1,8 +1,8 @@
 """Whether a member is alive, from the connections with it (SPEC.md section 6.4).
 
 The evidence is libzmq's, which answers ZMTP PINGs from a thread of its own: a program that is busy stays connected. A
-connection that was refused tells that nobody listens there any more; one that can't be completed tells the same after a while.
-Silence of the gossip alone tells nothing.
+connection that was refused tells that nobody listens there any more; one that can't be completed tells the same after
+a while. Silence of the gossip alone tells nothing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The gossip table: who is in the cluster, as far as this node has heard (SPEC.md section 6).
 
-A state-based CRDT. Each node id maps to an entry, the entries of one id are totally ordered, and merging keeps the greater:
-commutative, associative and idempotent by construction. Order: version, then gone (dead or left) above live, then the
-record's bytes (only a node that breaks the single-writer rule makes two of one version). Being dead is SWIM's confirmed suspicion (Das,
-Gupta, Motivala 2002): anyone may add it at the version they know, and only the node itself can pass it, with a higher version.
+A state-based CRDT. Each node id maps to an entry, the entries of one id are totally ordered, and merging keeps the
+greater: commutative, associative and idempotent by construction. Order: version, then gone (dead or left) above live,
+then the record's bytes (only a node that breaks the single-writer rule makes two of one version). Being dead is
+SWIM's confirmed suspicion (Das, Gupta, Motivala 2002): anyone may add it at the version they know, and only the node
+itself can pass it, with a higher version.
 """
 
 from __future__ import annotations
@@ -133,7 +134,10 @@ class Membership:
     # -- merging -----------------------------------------------------------------------------------------------
 
     def merge(self, encoded: bytes, now_s: float) -> MemberChange | None:
-        """Take a record from the network. Raises RemoteProtocolError, changing nothing, if it is illegal or one too many."""
+        """Take a record from the network.
+
+        Raises RemoteProtocolError, changing nothing, if it is illegal or one too many.
+        """
         record = decode_record(encoded)
         if record.cluster != self.own.cluster:
             raise RemoteProtocolError(WireCode.WRONG_CLUSTER, f"a record of cluster {record.cluster!r:.80}")
@@ -236,8 +240,8 @@ class Membership:
         entry = self._entries.pop(node_id, None)
         if entry is not None:
             self._digest ^= _hash(node_id, entry.version)
-        buried = self._tombstones.pop(node_id, None)
-        self._tombstones[node_id] = (max(version, buried[0] if buried else 0), now_s)
+        self._tombstones.pop(node_id, None)  # so that the newest stands last
+        self._tombstones[node_id] = (version, now_s)
         while len(self._tombstones) > MAX_TOMBSTONES:
             self._tombstones.popitem(last=False)
 

@@ -1,8 +1,8 @@
 """One node of the protocol: routes inputs to its parts, and owns nothing but them.
 
 Inputs are method calls with the time passed in; what is to be done, or has happened, is appended to ``effects``; the
-envelopes to send are fetched with ``transmit``; ``wake_s`` says when to call ``tick``. Nothing here blocks or reads a clock, so a
-simulation and a real process run the same code.
+envelopes to send are fetched with ``transmit``; ``wake_s`` says when to call ``tick``. Nothing here blocks or reads a
+clock, so a simulation and a real process run the same code.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ class Node:
 
     # -- calls and events --------------------------------------------------------------------------------------
 
-    def call(self, node_id: NodeId, frame: f.Request | f.Agent, token: Any, deadline_s: float | None, now_s: float) -> None:
+    def call(
+        self, node_id: NodeId, frame: f.Request | f.Agent, token: Any, deadline_s: float | None, now_s: float
+    ) -> None:
         """Send a call, whose id is ``pending.next_id()``, to a member; its end is a CallEnded with ``token``."""
         peer = self._reachable(node_id, now_s)
         self.state.pending.begin(frame.call_id, node_id, token, deadline_s)

@@ -2,8 +2,8 @@
 
 Every node that knows the same hosts computes the same home, without a word exchanged; when a host comes or goes, only
 the agents that it wins or held move (Thaler and Ravishankar 1998, "Using name-based mappings to increase hit rates").
-Weights enter as Schindelhauer and Schomaker (2005) show: score = weight / -ln(u). Rejected: a hash ring, whose shares are uneven
-without hundreds of virtual nodes a host.
+Weights enter as Schindelhauer and Schomaker (2005) show: score = weight / -ln(u). Rejected: a hash ring, whose shares
+are uneven without hundreds of virtual nodes a host.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from zmqagents.protocol.ids import AgentKey, NodeId
 
 
 def rendezvous_score(node_id: NodeId, agent: AgentKey, weight: int) -> float:
-    """The claim of a host of ``weight`` on an agent; the highest has it. A weight of 0 claims nothing."""
+    """The claim of a host of ``weight`` on an agent; the highest has it. A weight of 0 wins against another 0 only."""
     digest = hashlib.blake2b(node_id + agent.encode(), digest_size=8).digest()
-    uniform = ((int.from_bytes(digest, "big") >> 11) + 0.5) / (1 << 53)
+    uniform = ((int.from_bytes(digest, "big") >> 12) + 0.5) / (1 << 52)  # 52 bits: a double holds it, and it is below 1
     return weight / -math.log(uniform)
 
 

@@ -74,8 +74,8 @@ class SubscriptionEntry:
     def __post_init__(self) -> None:
         _require(isinstance(self.kind, SubscriptionKind), "subscriptions: the kind is one of 0, 1 and 2")
         _require(_is_text(self.match), "subscriptions: the match is text")
-        opaque = self.kind is SubscriptionKind.OPAQUE and self.agent_type == ""
-        _require(opaque or _is_agent_type(self.agent_type), "subscriptions: the agent type is text without '/', not empty")
+        if self.kind is not SubscriptionKind.OPAQUE or self.agent_type != "":
+            _require(_is_agent_type(self.agent_type), "subscriptions: the agent type is text without '/', not empty")
 
 
 @dataclass(frozen=True, slots=True)

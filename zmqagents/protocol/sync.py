@@ -81,7 +81,10 @@ class Sync:
         return peer if seen >= MISMATCHES_BEFORE_PULL else None
 
     def merge_all(self, records: Iterable[bytes], now_s: float) -> None:
-        """Take records from the network. Raises RemoteProtocolError at the first illegal one; the ones before it stay."""
+        """Take records from the network.
+
+        Raises RemoteProtocolError at the first illegal one; the ones before it stay.
+        """
         for encoded in records:
             self.merge(encoded, now_s)
 

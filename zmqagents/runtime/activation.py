@@ -83,7 +83,10 @@ class Agents:
     # -- activation --------------------------------------------------------------------------------------------
 
     async def get(self, key: AgentKey) -> Agent:
-        """The instance, made if need be. LookupError if its type is not hosted here; else whatever the factory raises."""
+        """The instance, made if need be.
+
+        LookupError if its type is not hosted here; else whatever the factory raises.
+        """
         agent = self.instances.get(key)
         if agent is not None:
             return agent

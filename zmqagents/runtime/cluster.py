@@ -92,7 +92,9 @@ class Cluster:
         missing = node.unsynchronised()
         if missing:
             logger.warning(
-                "%s did not answer within %g s; going on without what they know", ", ".join(missing), self._config.join_timeout_s
+                "%s did not answer within %g s; going on without what they know",
+                ", ".join(missing),
+                self._config.join_timeout_s,
             )
         node.publish_record(replace(node.record, phase=Phase.ACTIVE))
         driver.perform()

@@ -1,7 +1,7 @@
 """The deadline of a call, which its handler's own calls inherit.
 
-It is kept in a context variable, since agents call through AutoGen's ``BaseAgent.send_message``, which knows no timeout.
-Times are seconds of the event loop's clock.
+It is kept in a context variable, since agents call through AutoGen's ``BaseAgent.send_message``, which knows no
+timeout. Times are seconds of the event loop's clock.
 """
 
 from __future__ import annotations

@@ -57,7 +57,9 @@ class ExceptionRegistry:
         _put_if_json(detail, "args", list(error.args))
         _put_if_json(detail, "attributes", _attributes_of(error))
         _put_if_json(detail, "notes", [str(note) for note in getattr(error, "__notes__", ())])
-        return Error(call_id, code, _name_of(type(error)), _text_of(error)[:MAX_TEXT_CHARS], json.dumps(detail).encode())
+        return Error(
+            call_id, code, _name_of(type(error)), _text_of(error)[:MAX_TEXT_CHARS], json.dumps(detail).encode()
+        )
 
     def decode(self, frame: Error, peer: str) -> BaseException:
         """The exception to raise for an ERROR frame of ``peer``."""
@@ -118,7 +120,9 @@ def from_wire(registry: ExceptionRegistry, frame: Error, agent: str, peer: str) 
     if frame.code == ErrorCode.CANCELLED:
         return asyncio.CancelledError(frame.text) if frame.text else asyncio.CancelledError()
     if frame.code == ErrorCode.DEADLINE:
-        return CallTimeoutError(f"{agent} was reached after the call's deadline; its handler was not started", peer=peer)
+        return CallTimeoutError(
+            f"{agent} was reached after the call's deadline; its handler was not started", peer=peer
+        )
     if frame.code == ErrorCode.DROPPED:
         return MessageDroppedException(*([frame.text] if frame.text else []))
     if frame.code in (ErrorCode.UNREADABLE, ErrorCode.UNSERIALIZABLE):

@@ -40,9 +40,7 @@ class Interventions:
             message, "on_response", lambda h, m: h.on_response(m, sender=sender, recipient=recipient)
         )
 
-    async def _run(
-        self, message: Any, name: str, call: Callable[[InterventionHandler, Any], Awaitable[Any]]
-    ) -> Any:
+    async def _run(self, message: Any, name: str, call: Callable[[InterventionHandler, Any], Awaitable[Any]]) -> Any:
         original = message  # each handler sees it, and the last one wins, as in AutoGen's own runtime
         for handler in self._handlers:
             with self._telemetry.span("intercept", type(handler).__name__):

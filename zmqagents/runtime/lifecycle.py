@@ -144,7 +144,9 @@ class Lifecycle:
         await self._room.close(stopped)
         if not await running.driver.wait_until(lambda: not running.tasks, self._config.drain_timeout_s):
             logger.warning(
-                "%d handlers still ran after drain_timeout_s=%g and were cancelled", len(running.tasks), self._config.drain_timeout_s
+                "%d handlers still ran after drain_timeout_s=%g and were cancelled",
+                len(running.tasks),
+                self._config.drain_timeout_s,
             )
             await running.tasks.cancel_all()
         self.joined = None

@@ -1,6 +1,7 @@
 """Message ids for messages that come without one: UUIDs of version 8 (RFC 9562, section 5.8), a prefix and a counter.
 
-Unique by 74 random bits for each runtime, and much cheaper than ``uuid4``, which asks the system for randomness each time.
+Unique by 74 random bits for each runtime, and much cheaper than ``uuid4``, which asks the system for randomness each
+time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What this process sends: calls, events and agent operations, to agents here or elsewhere.
 
-A message for an agent of this process is the object itself, handled in a task of its own. Anything else is serialized for the
-reader's record and given to the protocol core. Which of the two it is, is asked again whenever a target is lost before the
-message left, so that a call that was certainly not executed finds the agent's new home by itself.
+A message for an agent of this process is the object itself, handled in a task of its own. Anything else is serialized
+for the reader's record and given to the protocol core. Which of the two it is, is asked again whenever a target is
+lost before the message left, so that a call that was certainly not executed finds the agent's new home by itself.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ class Outbound:
     async def _follow(self, task: asyncio.Task[Any], call: Call) -> Any:
         """The task's outcome, unless the token is cancelled or the deadline passes before it.
 
-        A cancelled token ends the caller's wait and not the handler, which has the same token: as in AutoGen's own runtime.
+        A cancelled token ends the caller's wait and not the handler, which has the same token: as in AutoGen's own
+        runtime.
         """
         loop = asyncio.get_running_loop()
         followed: asyncio.Future[Any] = loop.create_future()
@@ -226,9 +227,7 @@ class Outbound:
             )
         return message
 
-    def _failure(
-        self, outcome: f.Error | Fate, key: AgentKey, peer: NodeId, deadline_s: float | None
-    ) -> BaseException:
+    def _failure(self, outcome: f.Error | Fate, key: AgentKey, peer: NodeId, deadline_s: float | None) -> BaseException:
         label = self._node.label(peer)
         if isinstance(outcome, f.Error):
             return from_wire(self._exceptions, outcome, key, label)
@@ -291,5 +290,3 @@ def relay_outcome(done: asyncio.Task[Any], followed: asyncio.Future[Any]) -> Non
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-
-

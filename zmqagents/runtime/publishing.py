@@ -76,8 +76,8 @@ class Publishing:
     ) -> None:
         """Send an event to every agent subscribed to its topic, but its sender; returns when it is on its way.
 
-        Raises SerializationError or MessageTooLargeError before anything is sent, and BackpressureError for a peer that takes
-        no more.
+        Raises SerializationError or MessageTooLargeError before anything is sent, and BackpressureError for a peer
+        that takes no more.
         """
         keys = await self._recipients(topic, sender)
         here, elsewhere = self._by_home(keys, str(topic), message_id, type(message).__name__)
@@ -150,9 +150,7 @@ class Publishing:
                 elsewhere.setdefault(home, []).append(key)
         return here, elsewhere
 
-    def _event(
-        self, message: Any, topic: TopicId, sender: AgentId | None, message_id: str, node_id: NodeId
-    ) -> f.Event:
+    def _event(self, message: Any, topic: TopicId, sender: AgentId | None, message_id: str, node_id: NodeId) -> f.Event:
         record = self._node.membership.get(node_id)
         type_name, content_type, payload = self._payloads.encode(message, record.readable if record else {})
         self._outbound.check_size(payload)

@@ -1,4 +1,7 @@
-"""``ZmqAgentRuntime``: AutoGen's ``AgentRuntime`` over a cluster of processes. Routes, and owns nothing but its parts."""
+"""``ZmqAgentRuntime``: AutoGen's ``AgentRuntime`` over a cluster of processes.
+
+Routes, and owns nothing but its parts.
+"""
 
 from __future__ import annotations
 
@@ -104,16 +107,16 @@ class ZmqAgentRuntime(AgentRuntime):
     def start(self) -> Awaitable[None]:
         """Join the cluster; works awaited or not. Messages sent before it is done wait for it.
 
-        Awaited, it returns once the processes that discovery has shown have told what they host, and raises what went wrong.
-        RuntimeError if it is started already.
+        Awaited, it returns once the processes that discovery has shown have told what they host, and raises what went
+        wrong. RuntimeError if it is started already.
         """
         return self._lifecycle.start()
 
     async def stop(self) -> None:
         """Take no new work, let handlers finish (at most ``drain_timeout_s``), leave the cluster.
 
-        RuntimeError if it is not started. Raises the first exception of an event handler if unhandled exceptions are not
-        ignored.
+        RuntimeError if it is not started. Raises the first exception of an event handler if unhandled exceptions are
+        not ignored.
         """
         await self._lifecycle.stop()
 
@@ -190,9 +193,10 @@ class ZmqAgentRuntime(AgentRuntime):
     ) -> Any:
         """Call an agent, wherever it lives, and return its answer.
 
-        ``timeout_s`` sets a deadline (CallTimeoutError); ``call_timeout`` does so for code that can't pass it. Raises what
-        the handler raised (RemoteCallError if its class is unknown here), UndeliverableException if no process hosts the type,
-        PeerLost if the process went away, SerializationError, MessageTooLargeError, BackpressureError.
+        ``timeout_s`` sets a deadline (CallTimeoutError); ``call_timeout`` does so for code that can't pass it. Raises
+        what the handler raised (RemoteCallError if its class is unknown here), UndeliverableException if no process
+        hosts the type, PeerLost if the process went away, SerializationError, MessageTooLargeError,
+        BackpressureError.
         """
         log, telemetry = self._parts.log, self._parts.telemetry
         now_s = asyncio.get_running_loop().time()
@@ -385,7 +389,10 @@ class ZmqAgentRuntime(AgentRuntime):
         return identity
 
     async def try_get_underlying_agent_instance(self, id: AgentId, type: type[T] = Agent) -> T:  # type: ignore[assignment]
-        """The agent's object. NotAccessibleError if it lives in another process; LookupError, TypeError as AutoGen's."""
+        """The agent's object.
+
+        NotAccessibleError if it lives in another process; LookupError, TypeError as AutoGen's.
+        """
         home = await self._home_of(id)
         if home is not None:
             raise NotAccessibleError(f"{id} lives in another process: {self._require_running().node.label(home)}")

@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 
 
 @asynccontextmanager
-async def signals_handled(signals: Sequence[signal.Signals], handle: Callable[[signal.Signals], None]) -> AsyncIterator[None]:
+async def signals_handled(
+    signals: Sequence[signal.Signals], handle: Callable[[signal.Signals], None]
+) -> AsyncIterator[None]:
     """While inside, the first of ``signals`` calls ``handle`` once; a second one has its usual effect.
 
     Where the loop can't handle signals (another thread than the main one, or Windows) nothing is changed.

@@ -1,7 +1,7 @@
 """The subscriptions of this process, and how they stand in its record (SPEC.md sections 6.1 and 8.5).
 
-AutoGen's own two kinds (exact topic type, prefix of it) are told to everybody as data. Any other class, a subclass of those
-included, is told as "ask me" and evaluated here.
+AutoGen's own two kinds (exact topic type, prefix of it) are told to everybody as data. Any other class, a subclass of
+those included, is told as "ask me" and evaluated here.
 """
 
 from __future__ import annotations

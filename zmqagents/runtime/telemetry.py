@@ -1,8 +1,8 @@
 """OpenTelemetry spans with the names and attributes of AutoGen's own runtime, carried across processes.
 
 Spans: ``create`` and ``send`` or ``publish`` where a message is made, ``process`` around a handler, ``ack`` for a
-response, ``intercept`` around an intervention handler. The receiving process continues the sender's trace (W3C Trace Context in
-REQUEST and EVENT). Without a tracer provider nothing is made and nothing is carried.
+response, ``intercept`` around an intervention handler. The receiving process continues the sender's trace (W3C Trace
+Context in REQUEST and EVENT). Without a tracer provider nothing is made and nothing is carried.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Telemetry:
     ) -> AbstractContextManager[Any]:
         """A span around a ``with`` block; ``carrier`` is the context in which the message was made.
 
-        The span links to it, as AutoGen's do, and continues its trace unless it is ``nested`` in another that does. Does nothing
-        when tracing is off.
+        The span links to it, as AutoGen's do, and continues its trace unless it is ``nested`` in another that does.
+        Does nothing when tracing is off.
         """
         if not self.enabled:
             return _NOTHING

@@ -43,9 +43,7 @@ class WaitingRoom:
         """Whether messages wait, or one is on its way out."""
         return bool(self._waiting) or self._admitting
 
-    async def enter(
-        self, admit: Callable[[Context], Awaitable[None]], refuse: Callable[[BaseException], None]
-    ) -> None:
+    async def enter(self, admit: Callable[[Context], Awaitable[None]], refuse: Callable[[BaseException], None]) -> None:
         """Queue a message: at its turn ``admit`` is called with the caller's context, or ``refuse`` if the runtime stops."""
         while len(self._waiting) >= MAX_WAITING:
             self._room.clear()

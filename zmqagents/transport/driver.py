@@ -1,7 +1,7 @@
 """The asyncio shell of a node: owns the clock, the timer and the sockets, and performs what the core asks for.
 
-Everything happens in the event loop's thread. What is made in one loop iteration leaves together: the first thing to send
-schedules one flush with ``call_soon``, and the flush fetches everything from the core as batches.
+Everything happens in the event loop's thread. What is made in one loop iteration leaves together: the first thing to
+send schedules one flush with ``call_soon``, and the flush fetches everything from the core as batches.
 """
 
 from __future__ import annotations

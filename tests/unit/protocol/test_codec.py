@@ -251,6 +251,12 @@ def test_hostile_records_are_refused_within_little_more_memory_than_their_bytes(
     assert peak_bytes(lambda: codec.unpack_records(payload)) < 3 * len(payload) + MIB // 4
 
 
+def test_header_is_refused_with_a_typed_error_when_its_layout_is_900_arrays_in_one_another() -> None:
+    rest = msgpack.packb([SOURCE, DESTINATION, 3, 0, 0, 0, [[5, 7]]])[1:]
+
+    refusal_of([b"\x98" + b"\x91" * 900 + b"\x01" + rest])
+
+
 def test_decoder_does_not_show_a_hostile_value_when_it_refuses_it() -> None:
     header = msgpack.packb(["x" * 60_000, SOURCE, DESTINATION, 3, 0, 0, 0, [[5, 7]]])
 

@@ -98,6 +98,20 @@ def test_subscription_is_not_made_when_its_agent_type_is_an_agent_id() -> None:
         SubscriptionEntry(SubscriptionKind.EXACT, "t", "worker/default")
 
 
+@pytest.mark.parametrize("kind", [SubscriptionKind.EXACT, SubscriptionKind.PREFIX])
+def test_subscription_is_not_made_when_others_would_evaluate_it_and_it_has_no_agent_type(
+    kind: SubscriptionKind,
+) -> None:
+    with pytest.raises(ValueError, match="agent type"):
+        SubscriptionEntry(kind, "t", "")
+
+
+def test_subscription_has_no_agent_type_when_its_node_evaluates_it() -> None:
+    record = replace(RECORD, subscriptions={"s": SubscriptionEntry(SubscriptionKind.OPAQUE, "", "")})
+
+    assert decode_record(encode_record(record)) == record
+
+
 def test_subscription_is_not_made_when_its_kind_is_a_plain_number() -> None:
     kind: Any = 0
 

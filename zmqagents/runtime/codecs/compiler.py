@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin
 
 from google.protobuf.message import Message
 from pydantic import BaseModel, JsonValue, PydanticUserError, RootModel
+from typing_extensions import is_typeddict
 
 from zmqagents.runtime.codecs.annotations import alias_value, dataclass_annotations, is_special, is_union, merge_containers, peel
 from zmqagents.runtime.codecs.containers import DictShape, SequenceShape, TupleShape
@@ -185,6 +186,8 @@ def _leaf_or_class(annotation: Any, *, in_model: bool) -> Shape:
     try:
         leaf = LeafShape(annotation)
     except (PydanticUserError, NameError):  # no schema for it, or it mentions what isn't defined
+        if is_typeddict(annotation):  # pydantic doesn't take typing's own before Python 3.12
+            return DictShape(NativeShape(str), _any_shape())
         if isinstance(annotation, type):
             return _class_shape(annotation, in_model=in_model)
         return _any_shape()
