@@ -125,8 +125,9 @@ def check_broker_url(url: str) -> None:
     scheme, separator, rest = url.partition("://")
     if separator and scheme == "tcp" and rest:
         raise ConfigError(
-            f"broker_url={url!r}: this version of zmqagents has no forwarder to attach to. Leave broker_url out (processes"
-            f" find each other by themselves), or name processes to ask: seeds=[{url.split(',', maxsplit=1)[0]!r}]"
+            f"broker_url={url!r}: this version of zmqagents has no forwarder to attach to. Leave broker_url out"
+            " (processes find each other by themselves), or name processes to ask:"
+            f" seeds=[{url.split(',', maxsplit=1)[0]!r}]"
         )
     raise ConfigError(
         f"broker_url={url!r}: write tcp://host:port, or several of them separated by commas; leave it out to run"

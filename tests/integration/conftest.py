@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from .clusters import Cluster, new_cluster
-from .processes import Launch, programs
+from tests.integration.clusters import Cluster, new_cluster
+from tests.integration.processes import Launch, programs
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""How a node reaches others: seeds, DEALERs, gossip connections, and what their loss says (SPEC.md sections 1 and 6.4)."""
+"""How a node reaches others, and what the loss of a connection says (SPEC.md sections 1 and 6.4)."""
 
 from __future__ import annotations
 

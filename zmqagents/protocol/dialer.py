@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 REFUSALS_EACH = 8  # some 5 s on one endpoint, with waits of 50 ms doubling to 1 s
 
 

@@ -120,7 +120,7 @@ class Directory:
     # -- topics ------------------------------------------------------------------------------------------------
 
     def agent_types(self, topic_type: str) -> tuple[str, ...]:
-        """The agent types that subscriptions of kind 0 and 1 send the topic type to, each once; the key is the topic's source."""
+        """Where subscriptions of kind 0 and 1 send the topic type: agent types, whose key is the topic's source."""
         types = self._topics.get(topic_type)
         if types is None:
             found: dict[str, None] = dict.fromkeys(self._exact.get(topic_type, ()))

@@ -100,8 +100,8 @@ class Greeter:
                 peer,
                 path,
                 WireCode.VERSION_MISMATCH,
-                f"protocol versions {VERSIONS[0]} to {VERSIONS[1]} here do not meet {frame.lowest} to {frame.highest} there;"
-                " upgrade the older side",
+                f"protocol versions {VERSIONS[0]} to {VERSIONS[1]} here do not meet {frame.lowest} to {frame.highest}"
+                " there; upgrade the older side",
             )
 
     def _refuse(self, peer: Peer, path: PathId, code: WireCode, text: str) -> None:

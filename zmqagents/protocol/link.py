@@ -191,7 +191,7 @@ class Link:
         return due is not None and due <= now_s
 
     def transmit(self, now_s: float) -> list[list[bytes]]:
-        """The multipart messages to send now: data that the window admits, else an acknowledgement or PING that is due."""
+        """The multipart messages to send now: data that the window admits, and ACK and PING when they are due."""
         if self.status is not Status.UP:
             return []
         messages: list[list[bytes]] = []

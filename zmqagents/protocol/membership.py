@@ -201,7 +201,7 @@ class Membership:
     # -- anti-entropy ------------------------------------------------------------------------------------------
 
     def newer_than(self, entries: Iterable[VersionEntry]) -> tuple[list[list[bytes]], list[DeathEntry], bool]:
-        """The answer to a SYNC_PULL: chunks of encoded records, deaths, and whether the puller holds something newer."""
+        """The answer to a SYNC_PULL: chunks of records, deaths, and whether the puller holds something newer."""
         theirs = {entry[0]: (entry[1], entry[2]) for entry in entries}
         records = [
             entry.encoded

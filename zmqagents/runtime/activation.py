@@ -118,10 +118,10 @@ class Agents:
             return factory
         if identity.type in self._pinned_types:
             error: Exception = RuntimeError(
-                "Agent factory was invoked for an agent instance that was not registered. This is likely due to the agent"
-                " type being incorrectly subscribed to a topic. If this exception occurs when publishing a message to the"
-                " DefaultTopicId, then it is likely that `skip_class_subscriptions` needs to be turned off when registering"
-                " the agent."
+                "Agent factory was invoked for an agent instance that was not registered. This is likely due to the"
+                " agent type being incorrectly subscribed to a topic. If this exception occurs when publishing a"
+                " message to the DefaultTopicId, then it is likely that `skip_class_subscriptions` needs to be turned off when"
+                " registering the agent."
             )
             self._log.construction_exception(identity, error)
             raise error
@@ -134,11 +134,12 @@ class Agents:
                 expected = self._expected.get(identity.type)
                 if expected is not None and not isinstance(agent, expected):
                     raise ValueError(
-                        f"Factory registered using the wrong type: expected {expected.__name__}, got {type(agent).__name__}"
+                        f"Factory registered using the wrong type: expected {expected.__name__},"
+                        f" got {type(agent).__name__}"
                     )
             except BaseException as error:
                 self._log.construction_exception(identity, error)
-                logger.error("Error constructing agent %s", identity, exc_info=True)
+                logger.exception("Error constructing agent %s", identity)
                 raise
             return agent
 

@@ -1,4 +1,4 @@
-"""The life of a runtime in its cluster: sockets, discovery, joining, leaving; and what is known of the other processes."""
+"""The life of a runtime in its cluster: sockets, discovery, joining and leaving; and who else is there."""
 
 from __future__ import annotations
 

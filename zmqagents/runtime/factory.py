@@ -25,7 +25,7 @@ def create_distributed_runtime(  # type: ignore[misc]  # instance_id is one of S
     on_dead_letter: Callable[[DeadLetter], None] | None = None,
     **settings: Unpack[Settings],
 ) -> ZmqAgentRuntime:
-    """A runtime, not yet started. It can be awaited (which gives the runtime) or used with ``async with`` (which starts it).
+    """A runtime, not yet started; awaiting it gives the runtime, ``async with`` starts it.
 
     Without ``broker_url`` there is no broker. The environment variables ``BROKER_URL`` and ``INSTANCE_ID`` fill in what
     isn't passed; the other settings are those of ``RuntimeConfig``. Raises ConfigError, saying what to write.

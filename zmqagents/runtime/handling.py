@@ -90,7 +90,7 @@ class Handling:
                 with MessageHandlerContext.populate_context(identity):
                     await agent.on_message(message, ctx=context)
         except BaseException as error:
-            logger.error("Error processing publish message for %s", identity, exc_info=True)
+            logger.exception("Error processing publish message for %s", identity)
             self._log.handler_exception(message, identity, error)
             self._unhandled(error)
 

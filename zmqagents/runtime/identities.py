@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from autogen_core import AgentId
 
+from zmqagents.errors import SerializationError
 from zmqagents.protocol.ids import AgentKey
 
 MAX_CACHED = 100_000  # about 30 MiB; beyond it the cache starts anew
 
+MAX_TEXT_CHARS = 1_024  # SPEC.md section 2, for agent ids; the same for message ids, topics and types
+
 _ids: dict[AgentKey, AgentId] = {}
+
+
+def check_text(what: str, text: str) -> str:
+    """``text``, if it can stand on the wire. SerializationError, naming ``what``, otherwise."""
+    if len(text) > MAX_TEXT_CHARS:
+        raise SerializationError(f"{what} has {len(text):,} characters, over the limit of {MAX_TEXT_CHARS:,}")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise SerializationError(f"{what} {text!r:.80} can't be written as UTF-8: {error.reason}") from error
+    return text
 
 
 def agent_key(agent_id: AgentId) -> AgentKey:

@@ -23,7 +23,7 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.effects import Fate
 from zmqagents.protocol.ids import AgentKey, NodeId
 from zmqagents.runtime.failures import AgentNotFound, from_wire, peer_lost, timed_out, undeliverable
-from zmqagents.runtime.identities import agent_key
+from zmqagents.runtime.identities import agent_key, check_text
 from zmqagents.runtime.tasks import Tasks
 from zmqagents.transport.driver import Driver
 
@@ -89,9 +89,9 @@ class Outbound:
         if home is None or home == avoid:
             agent_type = key.partition("/")[0]
             raise AgentNotFound(
-                f"no process of cluster {self._node.record.cluster!r} hosts agent type {agent_type!r}: waited {timeout_s:g} s."
-                " Is the process that registers it running, in the same cluster? `await runtime.wait_for_agents(...)` waits"
-                " longer."
+                f"no process of cluster {self._node.record.cluster!r} hosts agent type {agent_type!r}: waited"
+                f" {timeout_s:g} s. Is the process that registers it running, in the same cluster?"
+                " `await runtime.wait_for_agents(...)` waits longer."
             )
         return home
 
@@ -166,6 +166,8 @@ class Outbound:
             return None
         type_name, content_type, payload = self._payloads.encode(call.message, record.readable)
         self.check_size(payload)
+        check_text("the agent id", call.key)
+        check_text("the message id", call.message_id)
         if not self._node.can_send(home):
             await self._driver.wait_for_room(home, self._node.can_send, self._send_wait_s(call.deadline_s))
             if self._node.membership.get(home) is None:
@@ -221,8 +223,8 @@ class Outbound:
         message = self._payloads.decode(reply.type_name, reply.content_type, reply.payload)
         if type(message) is UnknownPayload:
             raise SerializationError(
-                f"{self._node.label(peer)} answered with a {reply.type_name!r} as {reply.content_type}, which this process"
-                f" can't read: import its class next to the message you sent, or register it with"
+                f"{self._node.label(peer)} answered with a {reply.type_name!r} as {reply.content_type}, which this"
+                f" process can't read: import its class next to the message you sent, or register it with"
                 f" runtime.add_message_serializer(try_get_known_serializers_for_type({reply.type_name}))"
             )
         return message

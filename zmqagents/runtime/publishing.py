@@ -12,9 +12,8 @@ from autogen_core import AgentId, CancellationToken, MessageContext, TopicId
 from zmqagents.config import RuntimeConfig
 from zmqagents.errors import BackpressureError, DeliveryError
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.codec import MAX_RECIPIENTS
 from zmqagents.protocol.ids import AgentKey, NodeId
-from zmqagents.runtime.identities import agent_id, agent_key
+from zmqagents.runtime.identities import agent_id, agent_key, check_text
 from zmqagents.runtime.outbound import Outbound
 from zmqagents.runtime.tasks import Tasks
 from zmqagents.transport.driver import Driver
@@ -26,6 +25,7 @@ logger = logging.getLogger("zmqagents")
 
 MAX_HOPS = 4  # SPEC.md section 8.2
 MAX_CACHED_MATCHES = 10_000
+RECIPIENTS_IN_EVENT = 128  # at most 4 KiB of UTF-8 each, so that the header stays below its bound of 1 MiB
 MAX_RUNNING = 16_384  # handlers at once in this process; a publisher waits for room beyond it
 
 
@@ -91,8 +91,8 @@ class Publishing:
                 self._tasks.spawn(self._handling.event(key, message, context, carrier))
         for node_id, node_keys in elsewhere.items():
             event = events[node_id]
-            for start in range(0, len(node_keys), MAX_RECIPIENTS):
-                chunk = event._replace(recipients=node_keys[start : start + MAX_RECIPIENTS])
+            for start in range(0, len(node_keys), RECIPIENTS_IN_EVENT):
+                chunk = event._replace(recipients=node_keys[start : start + RECIPIENTS_IN_EVENT])
                 await self._send(node_id, chunk)
 
     async def _recipients(self, topic: TopicId, sender: AgentId | None) -> list[AgentKey]:
@@ -154,6 +154,9 @@ class Publishing:
         record = self._node.membership.get(node_id)
         type_name, content_type, payload = self._payloads.encode(message, record.readable if record else {})
         self._outbound.check_size(payload)
+        check_text("the topic type", topic.type)
+        check_text("the topic source", topic.source)
+        check_text("the message id", message_id)
         return f.Event(
             topic.type,
             topic.source,

@@ -40,7 +40,7 @@ from zmqagents.runtime.autogen_serializers import install_autogen_extension
 from zmqagents.runtime.cluster import PeerInfo
 from zmqagents.runtime.deadlines import current_deadline_s
 from zmqagents.runtime.failures import AgentNotFound
-from zmqagents.runtime.identities import agent_key
+from zmqagents.runtime.identities import agent_key, check_text
 from zmqagents.runtime.interventions import DROPPED
 from zmqagents.runtime.lifecycle import Lifecycle
 from zmqagents.runtime.message_ids import MessageIds
@@ -75,7 +75,7 @@ class ZmqAgentRuntime(AgentRuntime):
         on_dead_letter: Callable[[DeadLetter], None] | None = None,
         **settings: Unpack[Settings],
     ) -> None:
-        """``exceptions`` are classes that cross to other processes under their own name, besides Python's and AutoGen's.
+        """``exceptions`` are classes that cross to other processes by name, besides Python's and AutoGen's.
 
         ``on_dead_letter`` is told of every event that could not reach an agent; it must not block.
         """
@@ -96,7 +96,7 @@ class ZmqAgentRuntime(AgentRuntime):
         self._lifecycle = Lifecycle(self.config, self._parts, self._room)
 
     def __await__(self) -> Generator[Any, None, Self]:
-        """``await runtime`` is the runtime itself, so that ``await create_distributed_runtime(...)`` reads naturally."""
+        """The runtime itself: ``runtime = await create_distributed_runtime(...)`` works too."""
         return self._itself().__await__()
 
     async def _itself(self) -> Self:
@@ -121,13 +121,13 @@ class ZmqAgentRuntime(AgentRuntime):
         await self._lifecycle.stop()
 
     async def stop_when_idle(self) -> None:
-        """Stop once no handler runs here and everything this process has sent is answered or handled; else as ``stop``."""
+        """Stop once no handler runs here and all that this process has sent is answered or handled."""
         await self._lifecycle.stop_when(self._is_idle)
 
     async def stop_when(self, condition: Callable[[], bool], check_period: float = 1.0) -> None:
         """Stop once ``condition()`` holds; it is asked every ``check_period`` seconds."""
         self._lifecycle.require_started()
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - a condition of the user's, which nothing signals
             await asyncio.sleep(check_period)
         await self._lifecycle.stop()
 
@@ -336,6 +336,7 @@ class ZmqAgentRuntime(AgentRuntime):
     ) -> AgentType:
         """Host an agent type in this process; other processes may host it too, and share its agents."""
         agent_type = type if isinstance(type, AgentType) else AgentType(type)
+        check_text("the agent type", agent_type.type)
         self._parts.agents.add_factory(agent_type.type, agent_factory, expected_class)
         if expected_class is not None:
             self._parts.payloads.add_handler_class(expected_class)
@@ -344,6 +345,7 @@ class ZmqAgentRuntime(AgentRuntime):
 
     async def register_agent_instance(self, agent_instance: Agent, agent_id: AgentId) -> AgentId:
         """Pin one agent to this process."""
+        check_text("the agent id", agent_key(agent_id))
         await self._parts.agents.add_instance(agent_instance, agent_id)
         self._parts.payloads.add_handler_class(agent_instance.__class__)
         self._record_changed()

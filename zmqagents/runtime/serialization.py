@@ -34,6 +34,7 @@ from zmqagents.runtime.codecs import content_types
 from zmqagents.runtime.codecs.lookup import loaded_class, namesakes
 from zmqagents.runtime.codecs.names import class_key, describe, is_current, is_message_class, type_name
 from zmqagents.runtime.codecs.selection import Codec, builtin_codecs, is_default
+from zmqagents.runtime.codecs.shape import UnfitError, brief
 from zmqagents.runtime.codecs.values import NULL_NAME, VALUE_NAMES, VALUE_SERIALIZERS
 
 Accepts = Mapping[str, Sequence[str]] | Callable[[str], Sequence[str]]
@@ -150,7 +151,9 @@ class PayloadRegistry:
                 if (not readable or content_type in readable) and (fits is None or fits(message)):
                     return name, content_type, serialize(message)
         except Exception as error:  # a class's own code, or a serializer of the user's, may raise anything
-            raise SerializationError(f"a message of class {describe(cls)} can't be serialized: {error}") from error
+            raise SerializationError(
+                f"a message of class {describe(cls)} can't be serialized: {brief(error)}"
+            ) from error
         raise SerializationError(
             f"the receiver reads {name!r} as {', '.join(readable or ())}; this process writes it as "
             f"{', '.join(dict.fromkeys(codec.content_type for codec in codecs))}: add a serializer that both have"
@@ -167,8 +170,10 @@ class PayloadRegistry:
         try:
             return read(payload)
         except Exception as error:  # a class's own code, or a serializer of the user's, may raise anything
-            text = f"a payload of type {type_name!r} ({content_type}, {len(payload):,} bytes) can't be read: {error}"
-            raise SerializationError(text) from error
+            why = brief(error)
+            text = f"a payload of type {type_name!r} ({content_type}, {len(payload):,} bytes) can't be read: {why}"
+            # A cause whose own text is long is replaced, as a traceback would print it in full.
+            raise SerializationError(text) from (error if why == str(error) else UnfitError(why))
 
     def to_log_text(self, message: Any) -> str:
         """The message as JSON for AutoGen's log records, worded as AutoGen's runtime words it. Never raises."""

@@ -10,7 +10,7 @@ from autogen_core import DefaultSubscription, Subscription, TopicId, TypePrefixS
 
 from zmqagents.protocol.ids import AgentKey
 from zmqagents.protocol.records import SubscriptionEntry, SubscriptionKind
-from zmqagents.runtime.identities import agent_key
+from zmqagents.runtime.identities import agent_key, check_text
 
 
 class Subscriptions:
@@ -23,7 +23,7 @@ class Subscriptions:
 
     def add(self, subscription: Subscription) -> None:
         """ValueError, as AutoGen's, if an equal one exists."""
-        identity = subscription.id
+        identity = check_text("the subscription id", subscription.id)
         entry = _entry(subscription)
         opaque = entry.kind is SubscriptionKind.OPAQUE
         if identity in self._entries or (
@@ -62,8 +62,12 @@ def _entry(subscription: Subscription) -> SubscriptionEntry:
     kind = type(subscription)
     if kind is TypeSubscription or kind is DefaultSubscription:
         exact: TypeSubscription = subscription  # type: ignore[assignment]  # one of those two
-        return SubscriptionEntry(SubscriptionKind.EXACT, exact.topic_type, exact.agent_type)
+        return _data(SubscriptionKind.EXACT, exact.topic_type, exact.agent_type)
     if kind is TypePrefixSubscription:
         prefix: TypePrefixSubscription = subscription  # type: ignore[assignment]  # that one
-        return SubscriptionEntry(SubscriptionKind.PREFIX, prefix.topic_type_prefix, prefix.agent_type)
+        return _data(SubscriptionKind.PREFIX, prefix.topic_type_prefix, prefix.agent_type)
     return SubscriptionEntry(SubscriptionKind.OPAQUE, "", "")
+
+
+def _data(kind: SubscriptionKind, match: str, agent_type: str) -> SubscriptionEntry:
+    return SubscriptionEntry(kind, check_text("the topic type", match), check_text("the agent type", agent_type))

@@ -1,4 +1,4 @@
-"""Messages that can't go out at once: those sent before the runtime is started, and those that intervention handlers see.
+"""Messages that can't go out at once: before the runtime is started, and for intervention handlers to see.
 
 They pass one after the other, in the order in which they were sent, as in AutoGen's own runtime; each is then sent by a
 task of its own, in the context of whoever sent it.
@@ -44,7 +44,7 @@ class WaitingRoom:
         return bool(self._waiting) or self._admitting
 
     async def enter(self, admit: Callable[[Context], Awaitable[None]], refuse: Callable[[BaseException], None]) -> None:
-        """Queue a message: at its turn ``admit`` is called with the caller's context, or ``refuse`` if the runtime stops."""
+        """Queue a message: ``admit`` gets its turn and the caller's context; ``refuse`` is told if there is none."""
         while len(self._waiting) >= MAX_WAITING:
             self._room.clear()
             await self._room.wait()

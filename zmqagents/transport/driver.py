@@ -107,14 +107,14 @@ class Driver:
             self._loop.call_soon(self._flush)
 
     async def wait_for_room(self, node_id: NodeId, has_room: Callable[[NodeId], bool], timeout_s: float) -> None:
-        """Wait until ``has_room(node_id)``; BackpressureError, naming the peer, if there is none after ``timeout_s``."""
+        """Wait until ``has_room(node_id)``; BackpressureError, naming the peer, after ``timeout_s``."""
         deadline_s = self._loop.time() + timeout_s
         while not has_room(node_id):
             if not await self._changed(deadline_s):
                 label = self.node.label(node_id)
                 raise BackpressureError(
-                    f"{label} has taken no more messages for {timeout_s:g} s: its window is full. It is stuck, or slower than"
-                    " this process sends; nothing of this message was sent.",
+                    f"{label} has taken no more messages for {timeout_s:g} s: its window is full. It is stuck, or"
+                    " slower than this process sends; nothing of this message was sent.",
                     peer=label,
                 )
 

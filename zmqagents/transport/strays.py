@@ -1,4 +1,4 @@
-"""Log lines about what was dropped: one at once, then one a while with the count, so that a flood does not fill the log."""
+"""Log lines about what was dropped: one at once, later ones with a count, so that a flood doesn't fill the log."""
 
 from __future__ import annotations
 

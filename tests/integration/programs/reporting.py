@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -37,5 +38,6 @@ class Commands:
         while chunk := os.read(0, 1 << 16):
             *lines, data = (data + chunk).split(b"\n")
             for line in lines:
-                self._loop.call_soon_threadsafe(self._queue.put_nowait, json.loads(line))
+                with contextlib.suppress(RuntimeError):  # the loop is closed: the program is about to end
+                    self._loop.call_soon_threadsafe(self._queue.put_nowait, json.loads(line))
         os._exit(70)

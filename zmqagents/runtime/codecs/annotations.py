@@ -7,7 +7,19 @@ import inspect
 import sys
 import types
 from collections.abc import Iterable
-from typing import Annotated, Any, Final, Literal, NewType, Optional, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    NewType,
+    Optional,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from pydantic import Discriminator, SerializeAsAny, Tag
 from pydantic.fields import FieldInfo

@@ -18,7 +18,14 @@ from google.protobuf.message import Message
 from pydantic import BaseModel, JsonValue, PydanticUserError, RootModel
 from typing_extensions import is_typeddict
 
-from zmqagents.runtime.codecs.annotations import alias_value, dataclass_annotations, is_special, is_union, merge_containers, peel
+from zmqagents.runtime.codecs.annotations import (
+    alias_value,
+    dataclass_annotations,
+    is_special,
+    is_union,
+    merge_containers,
+    peel,
+)
 from zmqagents.runtime.codecs.containers import DictShape, SequenceShape, TupleShape
 from zmqagents.runtime.codecs.instances import DataclassInstance, ModelInstance, RootInstance
 from zmqagents.runtime.codecs.names import choose, class_key, is_structured

@@ -23,6 +23,7 @@ from zmqagents.runtime.codecs.scalars import (
     FloatShape,
     NativeShape,
     adapter_for,
+    validated,
 )
 from zmqagents.runtime.codecs.shape import Dumped, Instance, Shape, TypeTable, UnfitError, join, kind_of, split
 
@@ -177,7 +178,7 @@ class UnionShape(Shape):
         if data is None:
             return None
         likely = None if self._others else self._by_data(data)
-        return self._adapter.validate_python(data, strict=False) if likely is None else likely.load(data, table)
+        return validated(self._adapter, data) if likely is None else likely.load(data, table)
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:
@@ -295,14 +296,12 @@ class AnyShape(Shape):
     @override
     def load(self, data: Any, table: TypeTable | None) -> Any:
         key, tables = split(table)
-        if key is None or key in KINDS or key == DICT_KEY:
-            if type(data) is dict or key == DICT_KEY:
-                return self._pairs.load(data, table)
-            if type(data) is list:
-                return self._items.load(data, table)
-            if type(data) in _PLAIN:
-                return data
-            raise UnfitError(f"{kind_of(data)} is no plain data")
+        if key is None:
+            return self._load_plain(data, table)
+        if key in KINDS:
+            return self._items.load(data, table)
+        if key == DICT_KEY:
+            return self._pairs.load(data, table)
         if key == BYTES_KEY:
             return _KEYED_BYTES.load(data, table)
         if key == FLOAT_KEY:
@@ -314,3 +313,12 @@ class AnyShape(Shape):
         if is_structured(cls):
             return self._instance(cls).load(data, tables)
         return self._leaf(cls).load(data, key)
+
+    def _load_plain(self, data: Any, table: TypeTable | None) -> Any:
+        if type(data) is dict:
+            return self._pairs.load(data, table)
+        if type(data) is list:
+            return self._items.load(data, table)
+        if type(data) not in _PLAIN:
+            raise UnfitError(f"{kind_of(data)} is no plain data")
+        return data

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, Validati
 from typing_extensions import is_typeddict, override
 
 from zmqagents.runtime.codecs.names import class_key
-from zmqagents.runtime.codecs.shape import Dumped, Shape, TypeTable, UnfitError, kind_of, split
+from zmqagents.runtime.codecs.shape import Dumped, Shape, TypeTable, UnfitError, brief, kind_of, split
 
 NATIVE: frozenset[type] = frozenset({str, int, bool, NoneType})
 """What JSON holds as it is, always."""
@@ -189,10 +189,7 @@ class LeafShape(Shape):
         key, _ = split(table)
         if key is not None and key != self.key:
             raise UnfitError(f"a {key} can't stand here")
-        try:
-            return self._adapter.validate_python(data, strict=False)
-        except ValidationError as error:
-            raise UnfitError(str(error)) from error
+        return validated(self._adapter, data)
 
 
 def adapter_for(annotation: Any) -> TypeAdapter[Any]:
@@ -203,6 +200,14 @@ def adapter_for(annotation: Any) -> TypeAdapter[Any]:
         if error.code != "type-adapter-config-unused":
             raise
         return TypeAdapter(annotation)  # a TypedDict or a model brings its own settings
+
+
+def validated(adapter: TypeAdapter[Any], data: Any) -> Any:
+    """What an adapter makes of data. Raises UnfitError."""
+    try:
+        return adapter.validate_python(data, strict=False)
+    except ValidationError as error:
+        raise UnfitError(brief(error)) from None  # the error itself may print as a thousand times the data
 
 
 def dump_float(value: float, *, binary: bool) -> Dumped:

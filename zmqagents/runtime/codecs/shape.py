@@ -21,8 +21,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+from pydantic import ValidationError
+
 TypeTable = str | dict[str, Any] | list[Any]
 Dumped = tuple[Any, TypeTable | None]
+
+
+# Pydantic lists every error of a payload, and a hostile one can have millions.
+_MANY_ERRORS = 8
+_TEXT_LIMIT = 1000
 
 
 class UnfitError(ValueError):
@@ -129,3 +136,11 @@ def kind_of(value: Any) -> str:
     """How an error calls a value's class."""
     cls = type(value)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def brief(error: Exception) -> str:
+    """The text of an error that a payload caused, in bounded length."""
+    if isinstance(error, ValidationError) and error.error_count() > _MANY_ERRORS:
+        return f"{error.error_count():,} validation errors for {error.title[:_TEXT_LIMIT]}"
+    text = str(error) or type(error).__name__
+    return text if len(text) <= _TEXT_LIMIT else f"{text[:_TEXT_LIMIT]} [...]"

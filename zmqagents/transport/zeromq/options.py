@@ -95,7 +95,7 @@ def make_monitor(socket: zmq.Socket[bytes], events: int) -> zmq.Socket[bytes]:
     pair: zmq.Socket[bytes] = socket.context.socket(zmq.PAIR)
     # libzmq's I/O thread waits for room here, and with it every connection of the node and its heartbeats, while the
     # program is busy. So no limit; what comes is bounded by the reconnect interval, a hundred small events a second.
-    pass
+    pair.set(zmq.RCVHWM, 0)
     pair.set(zmq.LINGER, 0)
     pair.connect(address)
     return pair

@@ -1,0 +1,107 @@
+"""Calls end once, whatever comes first (SPEC.md section 8.2)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.protocol.builders import node_id
+from zmqagents.protocol.calls import SPARE_DEADLINES, PendingCalls, ServedCalls
+
+A, B = node_id("a"), node_id("b")
+
+
+def pending_calls(*deadlines_s: float | None, peer: bytes = A) -> PendingCalls[str]:
+    calls: PendingCalls[str] = PendingCalls()
+    for deadline_s in deadlines_s:
+        call_id = calls.next_id()
+        calls.begin(call_id, peer, f"call {call_id}", deadline_s)
+    return calls
+
+
+class TestPendingCalls:
+    def test_call_ids_are_never_used_twice(self) -> None:
+        calls = pending_calls(None, None)
+        calls.abandon(2)
+        assert calls.next_id() == 3
+
+    def test_answer_ends_a_call_once_and_a_second_one_is_counted(self) -> None:
+        calls = pending_calls(None)
+        ended = calls.end(1, A)
+        assert ended is not None
+        assert ended.token == "call 1"
+        assert calls.end(1, A) is None
+        assert (len(calls), calls.late_answers) == (0, 1)
+
+    def test_answer_of_another_peer_is_not_taken(self) -> None:
+        calls = pending_calls(None)
+        assert calls.end(1, B) is None
+        assert (len(calls), calls.late_answers) == (1, 1)
+
+    def test_abandoned_call_has_no_other_end(self) -> None:
+        calls = pending_calls(5.0)
+        assert calls.abandon(1) is not None
+        assert calls.abandon(1) is None
+        assert calls.expire(9.0) == []
+        assert calls.lose_peer(A) == []
+        assert calls.end(1, A) is None
+
+    def test_deadlines_end_calls_in_order_when_they_have_passed(self) -> None:
+        calls = pending_calls(7.0, 5.0, None, 9.0)
+        assert calls.deadline_s() == 5.0
+        assert calls.expire(4.9) == []
+        assert [(call_id, pending.token) for call_id, pending in calls.expire(7.0)] == [(2, "call 2"), (1, "call 1")]
+        assert calls.deadline_s() == 9.0
+
+    def test_deadline_of_an_ended_call_is_no_reason_to_wake(self) -> None:
+        calls = pending_calls(5.0, 9.0)
+        calls.end(1, A)
+        assert calls.deadline_s() == 9.0
+        calls.end(2, A)
+        assert calls.deadline_s() is None
+
+    def test_loss_of_a_peer_ends_the_calls_to_it_and_no_others(self) -> None:
+        calls = pending_calls(None, None)
+        calls.begin(calls.next_id(), B, "other", None)
+        assert calls.lose_peer(A) == [(1, "call 1"), (2, "call 2")]
+        assert calls.end(3, B) is not None
+
+    def test_all_calls_can_be_given_up(self) -> None:
+        calls = pending_calls(5.0, None)
+        assert calls.abandon_all() == ["call 1", "call 2"]
+        assert (len(calls), calls.deadline_s()) == (0, None)
+
+    def test_ended_calls_leave_no_deadlines_behind(self) -> None:
+        calls = pending_calls(1.0)
+        for _ in range(10 * SPARE_DEADLINES):
+            call_id = calls.next_id()
+            calls.begin(call_id, A, "", 3_600.0)
+            calls.end(call_id, A)
+        assert len(calls._deadlines) <= SPARE_DEADLINES + 2
+        assert [call_id for call_id, _ in calls.expire(2.0)] == [1]
+
+
+class TestServedCalls:
+    @pytest.fixture
+    def served(self) -> ServedCalls[str]:
+        calls: ServedCalls[str] = ServedCalls()
+        calls.begin(A, 1, "a1")
+        calls.begin(B, 1, "b1")
+        return calls
+
+    def test_call_is_known_by_its_peer_and_its_id(self, served: ServedCalls[str]) -> None:
+        assert (served.get(A, 1), served.get(B, 1), served.get(A, 2)) == ("a1", "b1", None)
+
+    def test_call_ends_once(self, served: ServedCalls[str]) -> None:
+        assert served.end(A, 1)
+        assert not served.end(A, 1)
+        assert len(served) == 1
+
+    def test_call_served_with_nothing_to_keep_ends_too(self) -> None:
+        calls: ServedCalls[None] = ServedCalls()
+        calls.begin(A, 1, None)
+        assert calls.end(A, 1)
+
+    def test_loss_of_a_peer_ends_what_is_served_for_it(self, served: ServedCalls[str]) -> None:
+        assert served.lose_peer(A) == ["a1"]
+        assert not served.end(A, 1)
+        assert served.end(B, 1)
