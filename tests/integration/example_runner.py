@@ -30,7 +30,7 @@ class Program:
         self._process = subprocess.Popen(
             [sys.executable, "-m", module], cwd=folder, env=environment, stdout=subprocess.PIPE, encoding="utf-8"
         )
-        self._reader = threading.Thread(target=self._read, name=f"output of {module}")
+        self._reader = threading.Thread(target=self._read, name=f"output of {module}", daemon=True)
         self._reader.start()
 
     def wait_for(self, line: str) -> None:

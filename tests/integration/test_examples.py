@@ -48,6 +48,7 @@ def test_coordinator_gets_its_job_done_whoever_starts_first(stage: Stage, first:
 def test_subscriber_hears_each_source_in_order_though_it_starts_last(stage: Stage) -> None:
     publisher = stage.start("publisher_and_subscriber.publisher")
     subscriber = stage.start("publisher_and_subscriber.subscriber")
+    subscriber.wait_for("subscriber: started")
 
     assert publisher.finish() == ["publisher: 5 events handled"]
     lines = subscriber.stop(signal.SIGINT)
@@ -65,6 +66,8 @@ def test_subscriber_hears_each_source_in_order_though_it_starts_last(stage: Stag
 def test_three_workers_share_the_keys_and_each_key_stays_with_one(stage: Stage) -> None:
     names = ["red", "green", "blue"]
     workers = [stage.start("three_workers.worker", INSTANCE_ID=name) for name in names]
+    for name, worker in zip(names, workers, strict=True):
+        worker.wait_for(f"{name}: started")
 
     first, *homes = stage.start("three_workers.client").finish()
 
@@ -78,6 +81,7 @@ def test_three_workers_share_the_keys_and_each_key_stays_with_one(stage: Stage) 
 
 def test_remote_handler_is_told_to_stop_when_its_caller_gives_up(stage: Stage) -> None:
     worker = stage.start("timeout_and_cancellation.worker")
+    worker.wait_for("worker: started")
 
     assert stage.start("timeout_and_cancellation.client").finish() == [
         "client: the note is done",
@@ -99,6 +103,7 @@ def test_remote_handler_is_told_to_stop_when_its_caller_gives_up(stage: Stage) -
 
 def test_warehouse_reads_orders_of_the_old_version_and_of_the_new_one(stage: Stage) -> None:
     warehouse = stage.start("versioned_serializer.warehouse")
+    warehouse.wait_for("warehouse: started")
     old_shop = stage.start("versioned_serializer.old_shop")
     new_shop = stage.start("versioned_serializer.new_shop")
 
@@ -113,6 +118,7 @@ def test_warehouse_reads_orders_of_the_old_version_and_of_the_new_one(stage: Sta
 
 def test_protobuf_messages_go_there_and_back(stage: Stage) -> None:
     station = stage.start("protobuf.station")
+    station.wait_for("station: started")
 
     assert stage.start("protobuf.thermometer").finish() == ["thermometer: roof from -1.5 to 7.25 degrees"]
     assert station.stop() == ["station: started", "station: 3 readings of roof"]
@@ -120,6 +126,7 @@ def test_protobuf_messages_go_there_and_back(stage: Stage) -> None:
 
 def test_watcher_hears_the_whole_conversation_of_a_team_elsewhere(stage: Stage) -> None:
     watcher = stage.start("agentchat_team.watcher")
+    watcher.wait_for("watcher: started")
 
     assert stage.start("agentchat_team.team").finish() == [
         "team: 5 messages, ended because: Maximum number of turns 4 reached."
@@ -146,6 +153,7 @@ def test_saved_state_goes_on_in_a_new_process_after_the_old_one_was_killed(stage
     worker.kill()
 
     worker = stage.start("saved_state.worker")
+    worker.wait_for("worker: started")
     assert stage.start("saved_state.load").finish() == [
         "load: the notebook has ['buy tea', 'call Ann', 'water the plants']"
     ]

@@ -49,7 +49,7 @@ async def test_call_to_the_type_of_a_killed_process_is_undeliverable(cluster: Cl
     caller = await cluster.host(discovery="mdns", discovery_timeout_s=0.5)
     target = await member(launch, caller, "target", "where")
     target.kill()
-    await target.exit_code_of_the_killed()
+    await target.exit_code()
     with pytest.raises(UndeliverableException, match="where"):
         await within(caller.send_message(Text("?"), AgentId("where", "a")))
 

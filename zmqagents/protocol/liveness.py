@@ -33,7 +33,11 @@ class GossipDials:
         return self._nodes.get(endpoint)
 
     def want(self, node_id: NodeId, endpoints: tuple[str, ...], now_s: float) -> tuple[str | None, str | None]:
-        """The member listens there. Returns the endpoint to disconnect and the one to connect, each None if none."""
+        """The member listens there. Returns the endpoint to disconnect and the one to connect, each None if none.
+
+        A port has one owner: the member that was last said to listen at an endpoint has the connection with it, and
+        for the one before it the connection is lost.
+        """
         known = self._dials.get(node_id)
         if known is not None and known.endpoints == endpoints:
             return (None, None)
@@ -41,6 +45,10 @@ class GossipDials:
         if not endpoints:
             return (old, None)
         dial = Dial(endpoints, now_s)
+        before = self._dials.get(self._nodes.get(dial.endpoint, b""))
+        if before is not None:
+            dial.up = dial.proven = before.up
+            before.lost(now_s)
         self._dials[node_id] = dial
         self._nodes[dial.endpoint] = node_id
         return (old, dial.endpoint)
@@ -52,15 +60,17 @@ class GossipDials:
         if not dial.turned_away():
             return (None, None)
         self._nodes.pop(old, None)
+        if dial.endpoint in self._nodes:
+            return (old, None)  # another member is said to listen there
         self._nodes[dial.endpoint] = node_id
         return (old, dial.endpoint)
 
     def drop(self, node_id: NodeId) -> str | None:
         """The member is gone; returns the endpoint to disconnect."""
         dial = self._dials.pop(node_id, None)
-        if dial is None:
+        if dial is None or self._nodes.get(dial.endpoint) != node_id:
             return None
-        self._nodes.pop(dial.endpoint, None)
+        del self._nodes[dial.endpoint]
         return dial.endpoint
 
 

@@ -27,6 +27,33 @@ Factory: TypeAlias = (
 )
 
 
+class _Gate:
+    """Where messages wait, in order, while the agent they are for is being made."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[Agent]] = []
+
+    async def enter(self) -> Agent:
+        """The agent, or the exception of its factory."""
+        waiter: asyncio.Future[Agent] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        return await waiter
+
+    def let_out(self, agent: Agent | None, error: BaseException | None) -> bool:
+        """Give those who wait the outcome; whether there were any."""
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if waiter.done():
+                continue
+            if agent is not None:
+                waiter.set_result(agent)
+            else:
+                # CancelledError and the like are the maker's own; for the others it is an error.
+                mine = error if isinstance(error, Exception) else RuntimeError(f"making the agent failed: {error!r}")
+                waiter.set_exception(mine)
+        return bool(waiting)
+
+
 class Agents:
     """Factories and instances; ``runtime`` is what agents are told they belong to."""
 
@@ -38,7 +65,7 @@ class Agents:
         self._pinned_types: dict[str, type[Agent]] = {}
         self._pinned: dict[AgentKey, AgentId] = {}
         self.instances: dict[AgentKey, Agent] = {}
-        self._activating: dict[AgentKey, asyncio.Future[Agent]] = {}
+        self._gates: dict[AgentKey, _Gate] = {}
 
     # -- registration ------------------------------------------------------------------------------------------
 
@@ -87,30 +114,29 @@ class Agents:
 
         LookupError if its type is not hosted here; else whatever the factory raises.
         """
+        gate = self._gates.get(key)
+        if gate is not None:
+            return await gate.enter()
         agent = self.instances.get(key)
         if agent is not None:
             return agent
-        activating = self._activating.get(key)
-        if activating is not None:
-            return await asyncio.shield(activating)
         identity = parse_agent_id(key)
         factory = self._factory_of(identity)
-        future: asyncio.Future[Agent] = asyncio.get_running_loop().create_future()
-        self._activating[key] = future
+        gate = self._gates[key] = _Gate()
         try:
-            agent = await self._make(factory, identity)
+            agent = self.instances[key] = await self._make(factory, identity)
         except BaseException as error:
-            # asyncio.CancelledError can't be set on a future that others await as a result of their own.
-            shared = error if isinstance(error, Exception) else RuntimeError(f"making {key} was interrupted: {error!r}")
-            future.set_exception(shared)
-            future.exception()  # retrieved: it is raised here, and there may be nobody else
+            self._open(key, gate, None, error)
             raise
+        self._open(key, gate, agent, None)
+        return agent
+
+    def _open(self, key: AgentKey, gate: _Gate, agent: Agent | None, error: BaseException | None) -> None:
+        """Let out who waits, and keep the gate until all of them have gone on, lest a later message overtakes them."""
+        if gate.let_out(agent, error):
+            asyncio.get_running_loop().call_soon(self._open, key, gate, agent, error)
         else:
-            self.instances[key] = agent
-            future.set_result(agent)
-            return agent
-        finally:
-            del self._activating[key]
+            del self._gates[key]
 
     def _factory_of(self, identity: AgentId) -> Factory:
         factory = self._factories.get(identity.type)
@@ -120,8 +146,8 @@ class Agents:
             error: Exception = RuntimeError(
                 "Agent factory was invoked for an agent instance that was not registered. This is likely due to the"
                 " agent type being incorrectly subscribed to a topic. If this exception occurs when publishing a"
-                " message to the DefaultTopicId, then it is likely that `skip_class_subscriptions` needs to be turned off when"
-                " registering the agent."
+                " message to the DefaultTopicId, then it is likely that `skip_class_subscriptions` needs to be turned off"
+                " when registering the agent."
             )
             self._log.construction_exception(identity, error)
             raise error

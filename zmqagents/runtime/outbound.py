@@ -13,15 +13,16 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autogen_core import AgentId, CancellationToken, MessageContext, UnknownPayload
 
 from zmqagents.config import RuntimeConfig
-from zmqagents.errors import CallTimeoutError, LocalProtocolError, MessageTooLargeError, SerializationError
+from zmqagents.errors import CallTimeoutError, MessageTooLargeError, RuntimeNotStartedError, SerializationError
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.effects import Fate
-from zmqagents.protocol.ids import AgentKey, NodeId
+from zmqagents.protocol.ids import AgentKey, NodeId, short
+from zmqagents.protocol.records import Phase, Record
 from zmqagents.runtime.failures import AgentNotFound, from_wire, peer_lost, timed_out, undeliverable
 from zmqagents.runtime.identities import agent_key, check_text
 from zmqagents.runtime.tasks import Tasks
@@ -48,6 +49,12 @@ class Call:
     deadline_s: float | None
 
 
+class _Ending(NamedTuple):
+    """What a handler raised to end the program. It is the caller's; raised in a task, it would end the event loop."""
+
+    error: BaseException
+
+
 class Outbound:
     """Sends calls and agent operations for one running runtime."""
 
@@ -62,6 +69,7 @@ class Outbound:
         self._config = config
         self._driver = driver
         self._node = driver.node
+        self._agents = parts.agents
         self._handling = parts.handling
         self._payloads = parts.payloads
         self._exceptions = parts.exceptions
@@ -77,15 +85,14 @@ class Outbound:
         ``avoid`` is a node that has just said that the agent is not there: another answer is waited for.
         """
         self._refresh_record()
-        directory = self._node.directory
-        home = directory.home(key)
+        home = self.known_home(key)
         if home is not None and home != avoid:
             return home
         timeout_s = self._config.discovery_timeout_s
         if deadline_s is not None:
             timeout_s = min(timeout_s, max(deadline_s - self._driver.now_s, 0.0))
-        await self._driver.wait_until(lambda: directory.home(key) not in (None, avoid), timeout_s)
-        home = directory.home(key)
+        await self._driver.wait_until(lambda: self.known_home(key) not in (None, avoid), timeout_s)
+        home = self.known_home(key)
         if home is None or home == avoid:
             agent_type = key.partition("/")[0]
             raise AgentNotFound(
@@ -93,6 +100,16 @@ class Outbound:
                 f" {timeout_s:g} s. Is the process that registers it running, in the same cluster?"
                 " `await runtime.wait_for_agents(...)` waits longer."
             )
+        return home
+
+    def known_home(self, key: AgentKey) -> NodeId | None:
+        """Where the agent lives, as far as this process knows now.
+
+        What nobody else hosts lives on here while this process leaves: its own handlers may need it to finish.
+        """
+        home = self._node.directory.home(key)
+        if home is None and self._node.record.phase is Phase.LEAVING and self._agents.hosts(key):
+            return self._node.node_id
         return home
 
     # -- calls -------------------------------------------------------------------------------------------------
@@ -104,18 +121,19 @@ class Outbound:
             home = await self.home_of(call.key, call.deadline_s, avoid=avoid)
             if home == self._node.node_id:
                 return await self._call_here(call)
-            frame = await self._request(call, home)
-            if frame is None:
+            record = self._node.membership.get(home)
+            frame = await self._request(call, record) if record is not None else None
+            if record is None or frame is None:
                 continue
-            outcome = await self._exchange(home, frame, call.key, call.deadline_s, call.token)
+            outcome = await self._exchange(home, frame, call.deadline_s, call.token)
             if isinstance(outcome, f.Reply):
-                return self._read_reply(outcome, home)
+                return self._read_reply(outcome, record)
             if not _certainly_not_executed(outcome):
-                raise self._failure(outcome, call.key, home, call.deadline_s)
-            if self._node.directory.home(call.key) == home:
-                avoid = home
+                raise self._failure(outcome, call.key, record)
+            # A node that says that the agent isn't there is not asked again; one whose link was lost may be.
+            avoid = home if isinstance(outcome, f.Error) and self._node.directory.home(call.key) == home else None
             if call.deadline_s is not None and call.deadline_s <= self._driver.now_s:
-                raise self._failure(outcome, call.key, home, call.deadline_s)
+                raise self._failure(outcome, call.key, record)
 
     async def _call_here(self, call: Call) -> Any:
         context = MessageContext(
@@ -125,10 +143,17 @@ class Outbound:
             cancellation_token=call.token or CancellationToken(),
             message_id=call.message_id,
         )
-        task = self._tasks.spawn(self._handling.call(call.key, call.message, context, self._telemetry.carrier()))
-        if call.token is None and call.deadline_s is None:
-            return await task
-        return await self._follow(task, call)
+        task = self._tasks.spawn(self._handle_here(call, context))
+        answer = await (task if call.token is None and call.deadline_s is None else self._follow(task, call))
+        if type(answer) is _Ending:
+            raise answer.error
+        return answer
+
+    async def _handle_here(self, call: Call, context: MessageContext) -> Any:
+        try:
+            return await self._handling.call(call.key, call.message, context, self._telemetry.carrier())
+        except (KeyboardInterrupt, SystemExit) as error:
+            return _Ending(error)
 
     async def _follow(self, task: asyncio.Task[Any], call: Call) -> Any:
         """The task's outcome, unless the token is cancelled or the deadline passes before it.
@@ -159,15 +184,16 @@ class Outbound:
             if timer is not None:
                 timer.cancel()
 
-    async def _request(self, call: Call, home: NodeId) -> f.Request | None:
-        """The REQUEST for ``home``, once it has room; None if it is gone meanwhile."""
-        record = self._node.membership.get(home)
-        if record is None:
-            return None
+    async def _request(self, call: Call, record: Record) -> f.Request | None:
+        """The REQUEST for the node of ``record``, once it has room; None if it is gone meanwhile."""
+        home = record.node_id
+        sender = agent_key(call.sender) if call.sender is not None else None
         type_name, content_type, payload = self._payloads.encode(call.message, record.readable)
         self.check_size(payload)
         check_text("the agent id", call.key)
         check_text("the message id", call.message_id)
+        if sender is not None:
+            check_text("the sender's agent id", sender)
         if not self._node.can_send(home):
             await self._driver.wait_for_room(home, self._node.can_send, self._send_wait_s(call.deadline_s))
             if self._node.membership.get(home) is None:
@@ -176,7 +202,7 @@ class Outbound:
             self._node.pending.next_id(),
             call.key,
             call.message_id,
-            agent_key(call.sender) if call.sender is not None else None,
+            sender,
             type_name,
             content_type,
             self._remaining_ms(call.deadline_s),
@@ -202,11 +228,12 @@ class Outbound:
         self,
         home: NodeId,
         frame: f.Request | f.Agent,
-        key: AgentKey,
         deadline_s: float | None,
         token: CancellationToken | None,
     ) -> f.Reply | f.Error | Fate:
         """Send a call and wait for its outcome; a caller that gives up cancels it there too."""
+        if self._driver.closed:
+            raise RuntimeNotStartedError("the runtime was stopped before the message was sent")
         answer: asyncio.Future[f.Reply | f.Error | Fate] = asyncio.get_running_loop().create_future()
         self._node.call(home, frame, answer, deadline_s, self._driver.now_s)
         self._driver.schedule_flush()
@@ -219,25 +246,24 @@ class Outbound:
             self._driver.schedule_flush()
             raise
 
-    def _read_reply(self, reply: f.Reply, peer: NodeId) -> Any:
+    def _read_reply(self, reply: f.Reply, peer: Record) -> Any:
         message = self._payloads.decode(reply.type_name, reply.content_type, reply.payload)
         if type(message) is UnknownPayload:
             raise SerializationError(
-                f"{self._node.label(peer)} answered with a {reply.type_name!r} as {reply.content_type}, which this"
+                f"{_label(peer)} answered with a {reply.type_name!r} as {reply.content_type}, which this"
                 f" process can't read: import its class next to the message you sent, or register it with"
                 f" runtime.add_message_serializer(try_get_known_serializers_for_type({reply.type_name}))"
             )
         return message
 
-    def _failure(self, outcome: f.Error | Fate, key: AgentKey, peer: NodeId, deadline_s: float | None) -> BaseException:
-        label = self._node.label(peer)
+    def _failure(self, outcome: f.Error | Fate, key: AgentKey, peer: Record) -> BaseException:
+        label = _label(peer)
         if isinstance(outcome, f.Error):
             return from_wire(self._exceptions, outcome, key, label)
         if outcome is Fate.DEADLINE:
             return CallTimeoutError(f"{key} on {label} did not answer before the call's deadline", peer=label)
         if outcome is Fate.UNDELIVERABLE:
             return undeliverable(f.Error(0, f.ErrorCode.UNDELIVERABLE, "", "It went away.", b""), key, label)
-        del deadline_s
         return peer_lost(key, label)
 
     # -- agent operations --------------------------------------------------------------------------------------
@@ -253,13 +279,18 @@ class Outbound:
         if self._config.call_timeout_s is not None:
             deadline_s = self._driver.now_s + self._config.call_timeout_s
         frame = f.Agent(self._node.pending.next_id(), operation, key, self._remaining_ms(deadline_s), payload)
-        try:
-            outcome = await self._exchange(home, frame, key, deadline_s, None)
-        except LocalProtocolError:
-            outcome = Fate.UNDELIVERABLE
+        record = self._node.membership.get(home)
+        if record is None:
+            raise undeliverable(f.Error(0, f.ErrorCode.UNDELIVERABLE, "", "It went away.", b""), key, short(home))
+        outcome = await self._exchange(home, frame, deadline_s, None)
         if isinstance(outcome, f.Reply):
             return json.loads(outcome.payload) if outcome.payload else None
-        raise self._failure(outcome, key, home, deadline_s)
+        raise self._failure(outcome, key, record)
+
+
+def _label(record: Record) -> str:
+    """As ``Node.label``, and also for a node that is gone meanwhile."""
+    return f"{record.instance_id} ({short(record.node_id)})" if record.instance_id else short(record.node_id)
 
 
 def _certainly_not_executed(outcome: f.Reply | f.Error | Fate) -> bool:

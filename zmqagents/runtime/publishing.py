@@ -139,7 +139,7 @@ class Publishing:
         here: list[AgentKey] = []
         elsewhere: dict[NodeId, list[AgentKey]] = {}
         own = self._node.node_id
-        home_of = self._node.directory.home
+        home_of = self._outbound.known_home
         for key in keys:
             home = home_of(key)
             if home == own:
@@ -157,6 +157,8 @@ class Publishing:
         check_text("the topic type", topic.type)
         check_text("the topic source", topic.source)
         check_text("the message id", message_id)
+        if sender is not None:
+            check_text("the sender's agent id", agent_key(sender))
         return f.Event(
             topic.type,
             topic.source,
@@ -192,7 +194,8 @@ class Publishing:
         """Start the handlers of an event from ``peer``; it is told when they have ended."""
         here = [key for key in event.recipients if self._agents.hosts(key)]
         if len(here) < len(event.recipients):
-            self._forward([event._replace(recipients=[key for key in event.recipients if key not in here])])
+            elsewhere = [key for key in event.recipients if key not in here]
+            self._forward([event._replace(recipients=elsewhere)], "the processes disagree about its home")
         waiting = self._start(event, here)
         if not waiting:
             self._node.event_done(peer, number)
@@ -223,17 +226,20 @@ class Publishing:
         context = MessageContext(sender, topic, False, CancellationToken(), event.message_id)
         return [self._tasks.spawn(self._handling.event(key, message, context, event.context)) for key in keys]
 
-    def _forward(self, events: list[f.Event]) -> None:
-        """Events for agents that are not here, though their sender thought so."""
+    def _forward(self, events: list[f.Event], reason: str) -> None:
+        """Send events on to where their agents live now; ``reason`` is why they have not arrived yet."""
         movable = [event._replace(hops=event.hops + 1) for event in events if event.hops < MAX_HOPS]
         for event in events:
             if event.hops >= MAX_HOPS:
-                self._bury(event, "it was forwarded too often: the processes disagree about its home")
+                self._bury(event, f"it was sent on too often: {reason}")
         self._redeliver_later(movable)
 
     def abandoned(self, events: list[f.Event]) -> None:
-        """Unfinished events of a lost peer: they go to their recipients' next homes, with the same message ids."""
-        self._redeliver_later(events)
+        """Unfinished events of a lost peer: they go to their recipients' next homes, with the same message ids.
+
+        That, too, counts as a hop: an event that its receiver refuses as illegal would be sent for ever.
+        """
+        self._forward(events, "the link with its home was lost each time")
 
     def _redeliver_later(self, events: list[f.Event]) -> None:
         if events:
@@ -260,5 +266,9 @@ class Publishing:
     def _dead(self, key: AgentKey, topic: str, message_id: str, type_name: str, reason: str) -> None:
         self.dead_letters += 1
         logger.warning("an event %s on %s did not reach %s: %s", type_name, topic, key, reason)
-        if self._on_dead_letter is not None:
+        if self._on_dead_letter is None:
+            return
+        try:
             self._on_dead_letter(DeadLetter(key, topic, message_id, type_name, reason))
+        except Exception:
+            logger.exception("the dead-letter hook raised")

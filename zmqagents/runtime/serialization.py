@@ -33,8 +33,9 @@ from zmqagents.errors import SerializationError
 from zmqagents.runtime.codecs import content_types
 from zmqagents.runtime.codecs.lookup import loaded_class, namesakes
 from zmqagents.runtime.codecs.names import class_key, describe, is_current, is_message_class, type_name
-from zmqagents.runtime.codecs.selection import Codec, builtin_codecs, is_default
-from zmqagents.runtime.codecs.shape import UnfitError, brief
+from zmqagents.runtime.codecs.selection import Codec, builtin_codecs, is_builtin
+from zmqagents.runtime.codecs.serializer import unreadable, unwritable
+from zmqagents.runtime.codecs.shape import bounded
 from zmqagents.runtime.codecs.values import NULL_NAME, VALUE_NAMES, VALUE_SERIALIZERS
 
 Accepts = Mapping[str, Sequence[str]] | Callable[[str], Sequence[str]]
@@ -90,14 +91,16 @@ class PayloadRegistry:
                 self.add(one)
             return
         cls = getattr(serializer, "cls", None)
-        if isinstance(cls, type) and (is_default(serializer) or serializer in VALUE_SERIALIZERS.get(cls, ())):
-            self.add_class(cls)
-            return
         name = serializer.type_name
         if isinstance(cls, type) and is_message_class(cls):
+            if name == type_name(cls):
+                name = self._own_names.get(cls, name)
             self._claim(cls, name)
+        if isinstance(cls, type) and is_builtin(serializer):
+            self.add_class(cls)
+            return
         self._custom.setdefault(name, {})[serializer.data_content_type] = serializer
-        self._readers[name, serializer.data_content_type] = serializer.deserialize
+        self._readers[name, serializer.data_content_type] = Codec.of(serializer).read
         self._refresh(name)
 
     def add_class(self, cls: type[Any]) -> None:
@@ -117,7 +120,7 @@ class PayloadRegistry:
         custom = self._custom.get(name, {})
         for codec in self._builtin[name]:
             if codec.content_type not in custom:
-                self._readers[name, codec.content_type] = codec.deserialize
+                self._readers[name, codec.content_type] = codec.read
         self._refresh(name)
 
     def add_handler_class(self, cls: type[Agent]) -> None:
@@ -147,13 +150,11 @@ class PayloadRegistry:
         name, codecs = entry
         readable = accepts(name) if callable(accepts) else accepts.get(name)
         try:
-            for content_type, serialize, _, fits, _ in codecs:
+            for content_type, write, _, fits, _ in codecs:
                 if (not readable or content_type in readable) and (fits is None or fits(message)):
-                    return name, content_type, serialize(message)
-        except Exception as error:  # a class's own code, or a serializer of the user's, may raise anything
-            raise SerializationError(
-                f"a message of class {describe(cls)} can't be serialized: {brief(error)}"
-            ) from error
+                    return name, content_type, write(message)
+        except Exception as error:  # noqa: BLE001 - the class's code, or the user's serializer, may raise anything
+            raise unwritable(cls, error) from bounded(error)
         raise SerializationError(
             f"the receiver reads {name!r} as {', '.join(readable or ())}; this process writes it as "
             f"{', '.join(dict.fromkeys(codec.content_type for codec in codecs))}: add a serializer that both have"
@@ -169,11 +170,8 @@ class PayloadRegistry:
             return UnknownPayload(type_name, content_type, payload)
         try:
             return read(payload)
-        except Exception as error:  # a class's own code, or a serializer of the user's, may raise anything
-            why = brief(error)
-            text = f"a payload of type {type_name!r} ({content_type}, {len(payload):,} bytes) can't be read: {why}"
-            # A cause whose own text is long is replaced, as a traceback would print it in full.
-            raise SerializationError(text) from (error if why == str(error) else UnfitError(why))
+        except Exception as error:  # noqa: BLE001 - the class's code, or the user's serializer, may raise anything
+            raise unreadable(type_name, content_type, payload, error) from bounded(error)
 
     def to_log_text(self, message: Any) -> str:
         """The message as JSON for AutoGen's log records, worded as AutoGen's runtime words it. Never raises."""
@@ -204,7 +202,7 @@ class PayloadRegistry:
         """Makes the entry of a class. Raises SerializationError if there is no way to serialize it."""
         if cls in VALUE_SERIALIZERS:
             name, builtin = VALUE_NAMES[cls], builtin_codecs(cls)
-            self._readers.update({(name, codec.content_type): codec.deserialize for codec in builtin})
+            self._readers.update({(name, codec.content_type): codec.read for codec in builtin})
         elif is_message_class(cls):
             self.add_class(cls)
             name = self._own_names.get(cls) or type_name(cls)
@@ -226,8 +224,10 @@ class PayloadRegistry:
         holder = self._classes.get(name)
         if name in VALUE_NAMES.values():
             raise SerializationError(f"{describe(cls)} can't have the reserved type name {name!r}: rename it")
-        if holder is not None and holder is not cls and not _supersedes(cls, holder):
-            raise SerializationError(namesakes(name, (holder, cls)))
+        if holder is not None and holder is not cls:
+            if not _supersedes(cls, holder):
+                raise SerializationError(namesakes(name, (holder, cls)))
+            self._builtin.pop(name, None)
         default = type_name(cls)
         if name != default:
             self._own_names[cls] = name
@@ -270,7 +270,7 @@ class PayloadRegistry:
 @lru_cache(maxsize=256)  # only classes that AutoGen has no text for come here
 def _plain_writer(cls: Any) -> Callable[[Any], bytes]:
     """What writes a class as plain JSON, registered or not. Raises StopIteration if it has no JSON."""
-    return next(codec.serialize for codec in builtin_codecs(cls) if codec.content_type == content_types.JSON)
+    return next(codec.write for codec in builtin_codecs(cls) if codec.content_type == content_types.JSON)
 
 
 def _refuse(cls: type[Any]) -> NoReturn:

@@ -93,6 +93,11 @@ class Driver:
         self._wake_waiters()
         await self._transport.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called: nothing is sent any more."""
+        return self._closed
+
     # -- what the runtime asks ---------------------------------------------------------------------------------
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from typing import Any
 
 from autogen_core import (
@@ -13,6 +14,7 @@ from autogen_core import (
     MessageContext,
     RoutedAgent,
     TopicId,
+    TypeSubscription,
     default_subscription,
     message_handler,
 )
@@ -114,9 +116,12 @@ async def obey(runtime: ZmqAgentRuntime, commands: Commands) -> None:
 async def main() -> None:
     commands = Commands()
     agents = SETTINGS.pop("agents", [])
+    subscriptions = SETTINGS.pop("subscribe", {})
     runtime = ZmqAgentRuntime(**SETTINGS)
     for name in agents:
-        await KINDS[name].register(runtime, name, lambda name=name: KINDS[name](name))  # type: ignore[misc]
+        await KINDS[name].register(runtime, name, partial(KINDS[name], name))
+    for topic_type, agent_type in subscriptions.items():
+        await runtime.add_subscription(TypeSubscription(topic_type, agent_type))
     await runtime.start()
     report("started", pid=os.getpid(), node_id=runtime._lifecycle.running.node.node_id.hex())  # type: ignore[union-attr]
     obeying = asyncio.create_task(obey(runtime, commands))

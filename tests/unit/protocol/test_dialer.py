@@ -54,16 +54,12 @@ def test_endpoint_that_had_been_connected_is_refused_for_all_of_them() -> None:
     assert dial.refused
 
 
-def test_endpoint_that_was_never_connected_is_refused_for_itself() -> None:
-    dial = make_dial(3)
+def test_success_proves_the_endpoint_that_was_connected_and_no_other() -> None:
+    dial = make_dial(12)
     dial.succeeded()
-    for _ in range(REFUSALS_EACH):
-        dial.turned_away()
-    assert dial.endpoint == "b"
-    dial.succeeded()
-    dial.index, dial.proven = 2, False
-    dial.turned_away()
-    assert not dial.refused
+    while not dial.turned_away():
+        assert dial.refused
+    assert (dial.endpoint, dial.proven) == ("b", False)
 
 
 def test_dial_is_down_since_its_connection_was_lost() -> None:

@@ -68,6 +68,13 @@ class TestGossipDials:
         assert (dials.node_at("x"), dials.node_at("y")) == (None, A)
         assert dials.turn(A) == (None, None)
 
+    def test_refused_endpoint_does_not_give_way_to_one_of_another_member(self) -> None:
+        dials = GossipDials()
+        dials.want(A, ("x", "y"), NOW_S)
+        dials.want(B, ("y",), NOW_S)
+        assert dials.turn(A) == ("x", None)
+        assert dials.node_at("y") == B
+
     def test_member_that_is_gone_is_not_listened_to_any_more(self) -> None:
         dials = GossipDials()
         dials.want(A, ("x",), NOW_S)
@@ -84,3 +91,15 @@ class TestGossipDials:
         assert dials.node_at("x") == B
         assert dials.drop(A) is None, "b is still listened to there"
         assert dials.node_at("x") == B
+
+    def test_connection_goes_over_to_the_member_that_took_the_endpoint(self) -> None:
+        dials = GossipDials()
+        dials.want(A, ("x",), 0.0)
+        old = dials.get(A)
+        assert old is not None
+        old.succeeded()
+        dials.want(B, ("x",), NOW_S)
+        new = dials.get(B)
+        assert new is not None
+        assert new.up
+        assert (old.up, old.since_s) == (False, NOW_S)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from zmqagents.runtime.codecs.autogen import ProtobufMessageSerializer
 from zmqagents.runtime.codecs.binary import CborSerializer, MsgpackSerializer
 from zmqagents.runtime.codecs.json_codecs import JsonSerializer, TaggedJsonSerializer
-from zmqagents.runtime.codecs.protobuf import ProtobufMessageSerializer
 
 __all__ = [
     "CborSerializer",

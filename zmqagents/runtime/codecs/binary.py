@@ -30,8 +30,8 @@ class MsgpackSerializer(StructuredSerializer[T]):
 
     def __init__(self, cls: type[T], *, type_name: str | None = None) -> None:
         super().__init__(cls, type_name=type_name)
-        self.serialize = _writer(instance_of(cls), msgpack.encode)
-        self.deserialize = _reader(instance_of(cls), msgpack.decode)
+        self.write = _writer(instance_of(cls), msgpack.encode)
+        self.read = _reader(instance_of(cls), msgpack.decode)
 
 
 class CborSerializer(StructuredSerializer[T]):
@@ -41,8 +41,8 @@ class CborSerializer(StructuredSerializer[T]):
 
     def __init__(self, cls: type[T], *, type_name: str | None = None) -> None:
         super().__init__(cls, type_name=type_name)
-        self.serialize = _writer(instance_of(cls), cbor2.dumps)
-        self.deserialize = _reader(instance_of(cls), cbor2.loads)
+        self.write = _writer(instance_of(cls), cbor2.dumps)
+        self.read = _reader(instance_of(cls), cbor2.loads)
 
 
 def _writer(instance: Instance, pack: Callable[[Any], bytes]) -> Callable[[Any], bytes]:

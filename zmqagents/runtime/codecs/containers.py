@@ -162,7 +162,8 @@ class DictShape(Shape):
             try:
                 data[name], table = self._value.dump(item, binary=binary)
             except UnfitError as error:
-                raise error.inside(f"[{key!r}]") from error
+                error.inside(f"[{key!r}]")
+                raise
             if table is not None:
                 tables[name] = table
         return data, join(None, tables)
@@ -208,7 +209,8 @@ def dump_items(items: Any, *, binary: bool) -> tuple[list[Any], dict[str, Any]]:
         try:
             item, table = shape.dump(value, binary=binary)
         except UnfitError as error:
-            raise error.inside(f"[{index}]") from error
+            error.inside(f"[{index}]")
+            raise
         data.append(item)
         if table is not None:
             tables[str(index)] = table

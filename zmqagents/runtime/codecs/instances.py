@@ -51,7 +51,8 @@ class DataclassInstance(Instance):
             try:
                 data[name], table = shape.dump(item, binary=binary)
             except UnfitError as error:
-                raise error.inside(name) from error
+                error.inside(name)
+                raise
             if table is not None:
                 tables[name] = table
         return data, tables
@@ -66,7 +67,8 @@ class DataclassInstance(Instance):
                 try:
                     values[name] = shape.load(data[name], tables.get(name))
                 except UnfitError as error:
-                    raise error.inside(name) from error
+                    error.inside(name)
+                    raise
         late = {name: values.pop(name) for name in self._late if name in values}
         instance = self._cls(**values)
         for name, item in late.items():
@@ -105,7 +107,8 @@ class ModelInstance(Instance):
             try:
                 data[name], table = shape.dump(item, binary=binary)
             except UnfitError as error:
-                raise error.inside(name) from error
+                error.inside(name)
+                raise
             if table is not None:
                 tables[name] = table
         return data, tables
@@ -124,7 +127,8 @@ class ModelInstance(Instance):
             try:
                 values[name] = shape.load(values[name], table)
             except UnfitError as error:
-                raise error.inside(name) from error
+                error.inside(name)
+                raise
         return build_model(self._cls, values)
 
 

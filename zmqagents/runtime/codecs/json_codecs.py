@@ -11,7 +11,7 @@ AgentChat's teams. ``types`` is missing where there is nothing to say.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from msgspec import json
 from pydantic import BaseModel
@@ -19,7 +19,8 @@ from pydantic import BaseModel
 from zmqagents.runtime.codecs import content_types
 from zmqagents.runtime.codecs.compiler import instance_of
 from zmqagents.runtime.codecs.fast import msgspec_reads
-from zmqagents.runtime.codecs.names import describe, is_structured, type_name
+from zmqagents.runtime.codecs.names import is_structured, type_name
+from zmqagents.runtime.codecs.serializer import Serializer
 from zmqagents.runtime.codecs.shape import Instance, UnfitError, split
 
 T = TypeVar("T")
@@ -27,19 +28,11 @@ T = TypeVar("T")
 _encode = json.Encoder().encode
 
 
-class StructuredSerializer(Generic[T]):
+class StructuredSerializer(Serializer[T]):
     """A serializer of one dataclass or pydantic model. A ``type_name`` of its own sets it apart from a namesake.
 
     Raises TypeError if ``cls`` is neither.
     """
-
-    serialize: Callable[[T], bytes]
-    """Raises UnfitError, or the error of the library that does the work, if a value can't be written."""
-
-    deserialize: Callable[[bytes], T]
-    """Raises UnfitError, or the error of the class that is built, if the payload can't be read."""
-
-    data_content_type: str
 
     def __init__(self, cls: type[T], *, type_name: str | None = None) -> None:
         if not is_structured(cls):
@@ -47,36 +40,25 @@ class StructuredSerializer(Generic[T]):
         self.cls = cls
         self.type_name = type_name or _default_name(cls)
 
-    @property
-    def is_default(self) -> bool:
-        """Whether this is what the class gets without being asked."""
-        return self.type_name == _default_name(self.cls)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({describe(self.cls)}, type_name={self.type_name!r})"
-
 
 class JsonSerializer(StructuredSerializer[T]):
     """Plain JSON, as AutoGen's own serializers write it."""
 
     data_content_type = content_types.JSON
 
-    fits: Callable[[T], bool] | None
-    """Whether plain JSON loses nothing of a message; None if it never does."""
-
     def __init__(self, cls: type[T], *, type_name: str | None = None) -> None:
         super().__init__(cls, type_name=type_name)
         instance = instance_of(cls)
         self.fits = None if instance.closed else instance.exact
         if issubclass(cls, BaseModel):
-            self.serialize = _model_writer
-            self.deserialize = _model_reader(cls)
+            self.write = _model_writer
+            self.read = _model_reader(cls)
         elif msgspec_reads(cls):
-            self.serialize = _encode
-            self.deserialize = json.Decoder(cls).decode
+            self.write = _encode
+            self.read = json.Decoder(cls).decode
         else:
-            self.serialize = lambda message: _encode(instance.dump(message, binary=False)[0])
-            self.deserialize = lambda payload: instance.load(json.decode(payload), {})
+            self.write = lambda message: _encode(instance.dump(message, binary=False)[0])
+            self.read = lambda payload: instance.load(json.decode(payload), {})
 
 
 class TaggedJsonSerializer(StructuredSerializer[T]):
@@ -87,8 +69,8 @@ class TaggedJsonSerializer(StructuredSerializer[T]):
     def __init__(self, cls: type[T], *, type_name: str | None = None) -> None:
         super().__init__(cls, type_name=type_name)
         instance = instance_of(cls)
-        self.serialize = lambda message: _encode(_document(instance, message))
-        self.deserialize = lambda payload: _from_document(instance, json.decode(payload))
+        self.write = lambda message: _encode(_document(instance, message))
+        self.read = lambda payload: _from_document(instance, json.decode(payload))
 
 
 def _document(instance: Instance, message: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, Validati
 from typing_extensions import is_typeddict, override
 
 from zmqagents.runtime.codecs.names import class_key
-from zmqagents.runtime.codecs.shape import Dumped, Shape, TypeTable, UnfitError, brief, kind_of, split
+from zmqagents.runtime.codecs.shape import Dumped, Shape, TypeTable, UnfitError, bounded, kind_of, split
 
 NATIVE: frozenset[type] = frozenset({str, int, bool, NoneType})
 """What JSON holds as it is, always."""
@@ -207,7 +207,7 @@ def validated(adapter: TypeAdapter[Any], data: Any) -> Any:
     try:
         return adapter.validate_python(data, strict=False)
     except ValidationError as error:
-        raise UnfitError(brief(error)) from None  # the error itself may print as a thousand times the data
+        raise UnfitError(str(bounded(error))) from None  # the error itself may print as a thousand times the data
 
 
 def dump_float(value: float, *, binary: bool) -> Dumped:

@@ -7,18 +7,23 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
+from zmqagents.runtime.codecs.autogen import (
+    DataclassJsonMessageSerializer,
+    ProtobufMessageSerializer,
+    PydanticJsonMessageSerializer,
+)
 from zmqagents.runtime.codecs.json_codecs import JsonSerializer, TaggedJsonSerializer
 from zmqagents.runtime.codecs.names import is_message_class
-from zmqagents.runtime.codecs.protobuf import ProtobufMessageSerializer
-from zmqagents.runtime.codecs.values import VALUE_SERIALIZERS
+from zmqagents.runtime.codecs.serializer import Serializer
+from zmqagents.runtime.codecs.values import VALUE_SERIALIZERS, ValueSerializer
 
 
 class Codec(NamedTuple):
     """One way to write and read one class."""
 
     content_type: str
-    serialize: Callable[[Any], bytes]
-    deserialize: Callable[[bytes], Any]
+    write: Callable[[Any], bytes]
+    read: Callable[[bytes], Any]
     fits: Callable[[Any], bool] | None = None
     """Whether it loses nothing of a message; None if it never does."""
     published: bool = True
@@ -27,8 +32,9 @@ class Codec(NamedTuple):
     @classmethod
     def of(cls, serializer: Any) -> Codec:
         """What the registry needs of a ``MessageSerializer``."""
-        fits = getattr(serializer, "fits", None)
-        return cls(serializer.data_content_type, serializer.serialize, serializer.deserialize, fits)
+        if isinstance(serializer, Serializer):
+            return cls(serializer.data_content_type, serializer.write, serializer.read, serializer.fits)
+        return cls(serializer.data_content_type, serializer.serialize, serializer.deserialize)
 
 
 def builtin_codecs(cls: type[Any]) -> tuple[Codec, ...]:
@@ -50,8 +56,7 @@ def builtin_codecs(cls: type[Any]) -> tuple[Codec, ...]:
     return (plain, tagged, plain._replace(fits=None))
 
 
-def is_default(serializer: Any) -> bool:
-    """Whether a serializer is one that its class gets by itself (AutoGen's own are, and ours do all they do)."""
-    if type(serializer).__module__ == ProtobufMessageSerializer.__module__:
-        return True
-    return type(serializer) in {JsonSerializer, TaggedJsonSerializer} and serializer.is_default
+def is_builtin(serializer: Any) -> bool:
+    """Whether a serializer does what its class gets by itself (AutoGen's own, and our two JSON codecs)."""
+    autogens = {DataclassJsonMessageSerializer, PydanticJsonMessageSerializer, ProtobufMessageSerializer}
+    return type(serializer) in {JsonSerializer, TaggedJsonSerializer, ValueSerializer, *autogens}

@@ -40,10 +40,9 @@ class UnfitError(ValueError):
         self.text = text
         self.path: list[str] = []
 
-    def inside(self, name: str) -> UnfitError:
-        """The same, seen from one place further out."""
+    def inside(self, name: str) -> None:
+        """Notes that the place is inside another."""
         self.path.insert(0, name)
-        return self
 
     def __str__(self) -> str:
         return f"{'.'.join(self.path)}: {self.text}" if self.path else self.text
@@ -138,9 +137,11 @@ def kind_of(value: Any) -> str:
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
-def brief(error: Exception) -> str:
-    """The text of an error that a payload caused, in bounded length."""
+def bounded(error: Exception) -> Exception:
+    """An error that a payload caused, or one in its place if its text is too long to be logged."""
     if isinstance(error, ValidationError) and error.error_count() > _MANY_ERRORS:
-        return f"{error.error_count():,} validation errors for {error.title[:_TEXT_LIMIT]}"
-    text = str(error) or type(error).__name__
-    return text if len(text) <= _TEXT_LIMIT else f"{text[:_TEXT_LIMIT]} [...]"
+        return UnfitError(f"{error.error_count():,} validation errors for {error.title[:_TEXT_LIMIT]}")
+    text = str(error)
+    if len(text) > _TEXT_LIMIT:
+        return UnfitError(f"{text[:_TEXT_LIMIT]} [...]")
+    return error if text else UnfitError(type(error).__name__)

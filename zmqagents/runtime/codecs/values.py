@@ -16,6 +16,7 @@ from msgspec import json
 from zmqagents.runtime.codecs import content_types
 from zmqagents.runtime.codecs.compiler import shape_of
 from zmqagents.runtime.codecs.json_codecs import open_document
+from zmqagents.runtime.codecs.serializer import Serializer
 from zmqagents.runtime.codecs.shape import UnfitError, join, kind_of, split
 
 NULL_NAME = "null"
@@ -36,12 +37,8 @@ VALUE_NAMES: dict[type, str] = {
 }
 
 
-class ValueSerializer:
+class ValueSerializer(Serializer[Any]):
     """A serializer of one kind of plain value. Raises KeyError for another class."""
-
-    serialize: Callable[[Any], bytes]
-    deserialize: Callable[[bytes], Any]
-    fits: Callable[[Any], bool] | None = None
 
     def __init__(self, cls: type, *, tagged: bool = False) -> None:
         self.cls = cls
@@ -49,29 +46,29 @@ class ValueSerializer:
         self.data_content_type = content_types.JSON
         if tagged:
             self.data_content_type = content_types.TAGGED_JSON
-            self.serialize, self.deserialize = _write_tagged, self._checked(_read_tagged)
+            self.write, self.read = _write_tagged, self._checked(_read_tagged)
         elif cls is NoneType:
-            self.serialize, self.deserialize = _write_null, _read_null
+            self.write, self.read = _write_null, _read_null
         elif cls is float:
-            self.serialize, self.deserialize = _write_float, _read_float
+            self.write, self.read = _write_float, _read_float
         elif cls is bytes:
             self.data_content_type = content_types.OCTETS
-            self.serialize, self.deserialize = bytes, bytes
+            self.write, self.read = bytes, bytes
         else:
-            self.serialize, self.deserialize = _encode, json.Decoder(cls).decode
+            self.write, self.read = _encode, json.Decoder(cls).decode
             if cls in {list, dict}:
                 self.fits = _ANYTHING.exact
             elif cls is tuple:
                 self.fits = _never
 
     def _checked(self, read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-        def deserialize(payload: bytes) -> Any:
+        def checked(payload: bytes) -> Any:
             value = read(payload)
             if type(value) is not self.cls:
                 raise UnfitError(f"expected {self.type_name}, got {kind_of(value)}")
             return value
 
-        return deserialize
+        return checked
 
 
 def _write_null(_: None) -> bytes:

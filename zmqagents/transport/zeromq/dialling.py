@@ -146,7 +146,7 @@ class Connection:
         self._fd = _NO_FD
         was_up, self.up = self.up, False
         self._cancel_redial()
-        pass
+        self._timer = self._loop.call_later(self._redial_s, self._redial)
         if was_up:
             self._reports.down()
 
