@@ -96,6 +96,14 @@ class Program:
         code = await self.exit_code()
         assert code == 0, f"{self} ended with {code}{self._so_far()}"
 
+    async def log(self, text: str, deadline_s: float = DEADLINE_S) -> None:
+        """Return once that text stands on its standard error. AssertionError if it doesn't come."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + deadline_s
+        while text not in self.stderr:
+            assert loop.time() < until, f"{self} did not write {text!r}{self._so_far()}"
+            await asyncio.sleep(0.005)
+
     @property
     def stderr(self) -> str:
         """What it has written to its standard error, the end of it."""

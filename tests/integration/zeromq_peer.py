@@ -1,7 +1,7 @@
 """A process with one ZeroMQ transport, for the fault tests: ``python -m tests.integration.zeromq_peer OPTIONS``.
 
-Prints where it listens, as JSON, and answers every message with the same parts, except for two that are orders:
-``busy SECONDS`` holds the GIL that long, ``fork`` uses the transport in a forked child.
+Prints where it listens, as JSON, and answers every message with the same parts, except for orders:
+``busy SECONDS`` holds the GIL that long, ``dial ENDPOINT`` opens a path, ``fork`` uses the transport in a forked child.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Peer(Recorder):
         if order == b"busy":
             hold_the_gil(float(argument))
             parts = [b"was busy"]
+        elif order == b"dial":
+            self.transport.open_path(1, argument.decode())
         elif order == b"fork":
             parts = [b"child", use_in_child(self.uses(path)).encode()]
         self.transport.send(path, parts)

@@ -91,6 +91,11 @@ class Dial:
         network.after(network.delay_s(), self._attempt)
 
     @property
+    def kind(self) -> str:
+        """The scheme of the endpoint: data or gossip."""
+        return self.endpoint.partition(":")[0]
+
+    @property
     def is_up(self) -> bool:
         """Whether something sent now has a chance to arrive."""
         return self.connection is not None and self.connection.open and not self.closed
@@ -115,6 +120,7 @@ class Dial:
         if network.listeners.get(self.endpoint) is not listener or network.is_hindered(self.owner.name, listener.name):
             self._attempt()
             return
+        network.hand_over(self)
         self.connection = Connection(network, self.owner, listener, self)
         network.connections.append(self.connection)
         self._wait_s = FIRST_DIAL_WAIT_S
@@ -245,6 +251,13 @@ class Network:
 
     def is_hindered(self, one: str, other: str) -> bool:
         return self.is_cut(one, other) or self.is_walled(one, other)
+
+    def hand_over(self, dial: Dial) -> None:
+        """A ROUTER has one connection for each routing id: the new one takes the place of the one before."""
+        listener = self.listeners[dial.endpoint]
+        for connection in self.connections:
+            if connection.dialler is dial.owner and connection.listener is listener and connection.dial.kind == dial.kind:
+                connection.close()
 
     def _between(self, one: str, other: str) -> list[Connection]:
         return [connection for connection in self.connections if connection.ends == {one, other}]

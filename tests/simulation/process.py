@@ -1,4 +1,4 @@
-"""One simulated process: a ``Node`` with a shell as thin as the real one, and an application that serves and records."""
+"""One simulated process: a ``Node``, a shell as thin as the real one, an application that serves and records."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from tests.simulation.network import Callback, Connection, Dial, Network
 from tests.unit.protocol.builders import event, make_record, node_id, reply, request
 from zmqagents.protocol import effects as e
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.codec import decode_envelope
 from zmqagents.protocol.ids import NodeId, PathId
 from zmqagents.protocol.node import Node
-from zmqagents.protocol.records import Phase, Record, SubscriptionKind
+from zmqagents.protocol.records import SubscriptionKind
 from zmqagents.protocol.state import NodeLimits
 
 
@@ -135,8 +134,9 @@ class Process:
 
     def freeze(self, seconds: float) -> None:
         """The program is busy and reads nothing, while libzmq keeps its connections."""
-        self._backlog = []
-        self.network.after(seconds, self._thaw)
+        if self._backlog is None:
+            self._backlog = []
+            self.network.after(seconds, self._thaw)
 
     def inject(self, target: Process, parts: list[bytes]) -> None:
         """Send something on whichever connection with the target there is."""
@@ -214,7 +214,7 @@ class Process:
         if connection is None or not connection.open:
             return False
         self.network.envelopes += 1
-        if connection.dialler is self:
+        if isinstance(path, int):
             listener = connection.listener
             connection.send(listener, lambda: _accept(listener, self.node_id, connection, parts))
         else:
@@ -352,6 +352,3 @@ def start(network: Network, *names: str, handler_s: float | None = 0.001) -> lis
         process.sight(*(other for other in processes if other is not process))
     network.run_until(lambda: converged(processes) and all(one.node.is_synchronised() for one in processes))
     return processes
-
-
-__all__ = ["Call", "Phase", "Process", "Record", "converged", "decode_envelope", "start"]

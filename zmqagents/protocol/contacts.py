@@ -11,13 +11,13 @@ from zmqagents.protocol.dialer import Dial
 from zmqagents.protocol.effects import ClosePath, OpenPath, Subscribe, Unsubscribe
 from zmqagents.protocol.greeting import Greeter
 from zmqagents.protocol.ids import ANYONE, NodeId, PathId
-from zmqagents.protocol.liveness import GossipDials, is_dead
+from zmqagents.protocol.liveness import UNREACHABLE_AFTER_S, GossipDials, is_dead
 from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import Record
 from zmqagents.protocol.state import NodeState
 
 MAX_SEEDS = 1_024
-SEED_RETRY_S = 2.0  # a seed whose node is gone, or refuses us, is asked again no faster than this
+SEED_RETRY_S = 2.0  # a seed whose node is gone is dialled again no faster than this
 
 
 @dataclass(slots=True)
@@ -26,6 +26,17 @@ class _DataDial:
 
     dial: Dial
     node_id: NodeId | None
+    refused: bool = False
+    """Whether a node answered with which we can't talk; kept until the connection is lost, so that it is asked once."""
+
+
+@dataclass(slots=True)
+class _Seed:
+    """An endpoint at which anybody may be."""
+
+    path: int | None
+    node_id: NodeId | None = None
+    """Who answered there last."""
 
 
 class Contacts:
@@ -37,7 +48,7 @@ class Contacts:
         self._bury = bury
         self._gossip = GossipDials()
         self._dials: dict[int, _DataDial] = {}
-        self._seeds: dict[str, int | None] = {}
+        self._seeds: dict[str, _Seed] = {}
         self._next_path = 1
         self._seeds_at_s = 0.0
 
@@ -57,7 +68,7 @@ class Contacts:
                 and endpoint not in self._state.membership.own.endpoints
                 and len(self._seeds) < MAX_SEEDS
             ):
-                self._seeds[endpoint] = self._dial((endpoint,), None, now_s)
+                self._seeds[endpoint] = _Seed(self._dial((endpoint,), None, now_s))
 
     def reach(self, peer: Peer, endpoints: tuple[str, ...], now_s: float) -> None:
         """Dial the peer if there is no path to it and none is being dialled."""
@@ -71,17 +82,28 @@ class Contacts:
 
     def unidentified(self) -> bool:
         """Whether a seed that may be there has not said who it is."""
-        return any(entry.node_id is None and not entry.dial.refused for entry in self._dials.values())
+        return any(
+            entry.node_id is None and not entry.refused and not entry.dial.refused for entry in self._dials.values()
+        )
 
     def identify(self, path: int, node_id: NodeId, now_s: float) -> None:
-        """A seed has answered: it is ``node_id``."""
+        """The seed that was asked on ``path`` is ``node_id``.
+
+        The answer may come on another path: a ROUTER sends it on the newest of our connections with it.
+        """
         entry = self._dials.get(path)
         if entry is None or entry.node_id is not None:
             return
-        peer = self._state.peer(node_id)
-        if node_id == self._state.node_id or peer.dialled is not None:
+        for seed in self._seeds.values():
+            if seed.path == path:
+                seed.node_id = node_id
+        known = self._state.peers.get(node_id)
+        if node_id == self._state.node_id or (known is not None and known.dialled_up):
             self._hang_up(path)
             return
+        peer = self._state.peer(node_id)
+        if peer.dialled is not None:  # elsewhere, and in vain so far
+            self._hang_up(peer.dialled)
         entry.node_id = node_id
         peer.dialled, peer.dialled_up = path, entry.dial.up
         self._greeter.greet(peer, path, now_s)
@@ -98,13 +120,14 @@ class Contacts:
 
     def redial_seeds(self, now_s: float) -> None:
         """Dial again the seeds whose node is gone."""
-        if now_s < self._seeds_at_s or all(path is not None for path in self._seeds.values()):
+        if now_s < self._seeds_at_s or all(seed.path is not None for seed in self._seeds.values()):
             return
         self._seeds_at_s = now_s + SEED_RETRY_S
-        taken = {endpoint for record in self._state.membership.live() for endpoint in record.endpoints}
-        for endpoint, path in self._seeds.items():
-            if path is None and endpoint not in taken:
-                self._seeds[endpoint] = self._dial((endpoint,), None, now_s)
+        live = {record.node_id: record.endpoints for record in self._state.membership.live()}
+        taken = {endpoint for endpoints in live.values() for endpoint in endpoints}
+        for endpoint, seed in self._seeds.items():
+            if seed.path is None and seed.node_id not in live and endpoint not in taken:
+                seed.path = self._dial((endpoint,), None, now_s)
 
     def _dial(self, endpoints: tuple[str, ...], node_id: NodeId | None, now_s: float) -> int:
         path = self._next_path
@@ -118,9 +141,9 @@ class Contacts:
         if entry is None:
             return
         self._state.effects.append(ClosePath(path))
-        for endpoint, seed_path in self._seeds.items():
-            if seed_path == path:
-                self._seeds[endpoint] = None
+        for seed in self._seeds.values():
+            if seed.path == path:
+                seed.path = None
         peer = self._state.peers.get(entry.node_id) if entry.node_id is not None else None
         if peer is not None and peer.dialled == path:
             peer.dialled, peer.dialled_up = None, False
@@ -139,11 +162,12 @@ class Contacts:
             return
         entry.dial.succeeded()
         if entry.node_id is None:
-            ping = f.Envelope(self._state.node_id, ANYONE, 0, 0, 0, 0, [f.Ping(0, 0)])
+            ping = f.Envelope(self._state.node_id, ANYONE, 0, 0, 0, 0, [f.Ping(path, 0)])
             self._state.direct.append((path, encode_envelope(ping)))
             return
         peer = self._state.peer(entry.node_id)
         peer.dialled_up = True
+        peer.greet_wait_s = 0.0
         self._greeter.greet(peer, path, now_s)
 
     def path_down(self, path: int, now_s: float) -> None:
@@ -152,8 +176,9 @@ class Contacts:
         if entry is None:
             return
         entry.dial.lost(now_s)
+        entry.refused = False
         peer = self._state.peers.get(entry.node_id) if entry.node_id is not None else None
-        if peer is None or peer.dialled != path:
+        if peer is None or peer.dialled != path or not peer.dialled_up:
             return
         peer.dialled_up = False
         if peer.path is not None:
@@ -227,6 +252,12 @@ class Contacts:
         if new is not None:
             self._state.effects.append(Subscribe(new))
 
+    def is_connected(self, node_id: NodeId) -> bool:
+        """Whether a connection that we have dialled to the node is up."""
+        gossip = self._gossip.get(node_id)
+        peer = self._state.peers.get(node_id)
+        return (gossip is not None and gossip.up) or (peer is not None and peer.dialled_up)
+
     # -- verdicts ----------------------------------------------------------------------------------------------
 
     def judge(self, node_id: NodeId, now_s: float) -> None:
@@ -248,12 +279,33 @@ class Contacts:
         for entry in list(self._dials.values()):
             if entry.node_id is not None and not entry.dial.up:
                 self._judge_data(entry.node_id, entry.dial, now_s)
+        for peer in list(self._state.peers.values()):
+            if peer.dialled is None:
+                self._tend(peer, now_s)
+
+    def _tend(self, peer: Peer, now_s: float) -> None:
+        """Dial a member whose own connection to us is gone while something waits for it; forget who is no member."""
+        record = self._state.membership.get(peer.node_id)
+        if record is not None:
+            if not peer.link.is_quiet():
+                self.reach(peer, record.endpoints, now_s)
+        elif now_s - peer.heard_s >= UNREACHABLE_AFTER_S:
+            self.forget(peer.node_id)
 
     def _judge_data(self, node_id: NodeId, dial: Dial, now_s: float) -> None:
         if self._state.membership.get(node_id) is not None:
             self.judge(node_id, now_s)
         elif is_dead([dial], 0.0, now_s):
             self.forget(node_id)
+
+    def refused(self, peer: Peer) -> None:
+        """We can't talk with the peer, who is no member. It is not greeted again before its path is new."""
+        path = peer.dialled
+        if path is not None and any(seed.path == path for seed in self._seeds.values()):
+            entry = self._dials[path]
+            entry.node_id, entry.refused = None, True
+            peer.dialled, peer.dialled_up = None, False
+        self.forget(peer.node_id)
 
     def forget(self, node_id: NodeId) -> None:
         """End everything that concerns the node: connections, link, calls."""

@@ -47,7 +47,7 @@ class Publish(NamedTuple):
 
 
 class Incoming(NamedTuple):
-    """A frame for the application: serve it, or stop serving it."""
+    """A frame for the application: serve it, or stop serving it. ``number`` is what ``Node.event_done`` asks for."""
 
     peer: NodeId
     number: int

@@ -12,11 +12,15 @@ from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.state import NodeState
 
 VERSIONS = (1, 1)
-"""Lowest and highest protocol version spoken here."""
+"""Lowest and highest protocol version spoken here; our record says so, and greetings say what it says."""
+
+REFUSALS = (WireCode.VERSION_MISMATCH, WireCode.WRONG_CLUSTER)
+"""Why a peer and we can't talk at all: greeting it again is no use before its path is new."""
 
 FEATURES: tuple[str, ...] = ()
 
 GREET_AGAIN_S = 0.5  # a HELLO can only be lost with its path, so this is for a peer that is slow to start reading
+GREET_AGAIN_MAX_S = 8.0  # the wait doubles: each HELLO to a busy peer costs a record now, and an answer when it wakes
 
 
 class Greeter:
@@ -29,16 +33,17 @@ class Greeter:
         """Send HELLO on ``path``; with ``forget``, as one who knows nothing of the peer's session."""
         state = self._state
         known = 0 if forget else peer.link.peer_session
-        record = state.membership.own
-        hello = f.Hello(*VERSIONS, list(FEATURES), record.cluster, known, state.membership.own_encoded)
+        own = state.membership.own
+        hello = f.Hello(*own.protocol, list(FEATURES), own.cluster, known, state.membership.own_encoded)
         peer.link.path_usable()
         state.direct.append((path, encode_envelope(peer.link.envelope([hello]))))
-        peer.greet_at_s = now_s + GREET_AGAIN_S
-        state.wake_by(peer.greet_at_s)
+        peer.told_version = own.version
+        self.greet_later(peer, now_s)
 
     def greet_later(self, peer: Peer, now_s: float) -> None:
-        """Send HELLO after GREET_AGAIN_S, if there is a path then."""
-        peer.greet_at_s = now_s + GREET_AGAIN_S
+        """Send HELLO after GREET_AGAIN_S, and twice as late each time on the same path, if there is a path then."""
+        peer.greet_wait_s = min(max(2 * peer.greet_wait_s, GREET_AGAIN_S), GREET_AGAIN_MAX_S)
+        peer.greet_at_s = now_s + peer.greet_wait_s
         self._state.wake_by(peer.greet_at_s)
 
     def hello(self, peer: Peer, path: PathId, session: int, frame: f.Hello, now_s: float) -> bool:
@@ -52,22 +57,20 @@ class Greeter:
         if outcome is not Greeting.ADOPTED:
             return False
         state = self._state
-        welcome = f.Welcome(
-            min(frame.highest, VERSIONS[1]),
-            list(FEATURES),
-            state.membership.own.cluster,
-            peer.link.peer_session,
-            state.membership.own_encoded,
-        )
+        own = state.membership.own
+        version = min(frame.highest, own.protocol[1])
+        welcome = f.Welcome(version, list(FEATURES), own.cluster, peer.link.peer_session, state.membership.own_encoded)
         state.direct.append((path, encode_envelope(peer.link.envelope([welcome]))))
+        peer.told_version = own.version
         peer.greet_at_s = None
         return True
 
-    def welcome(self, peer: Peer, session: int, frame: f.Welcome) -> bool:
-        """Read a WELCOME; whether the link is up now."""
+    def welcome(self, peer: Peer, path: PathId, session: int, frame: f.Welcome, now_s: float) -> bool:
+        """Read a WELCOME that came on ``path``; whether the link is up now."""
         outcome = peer.link.welcome(session, frame.known_session)
         if outcome is Greeting.RESET_FIRST:
             self._state.reset_link(peer)
+            self.greet(peer, path, now_s)
             return False
         if outcome is Greeting.ADOPTED:
             peer.greet_at_s = None
@@ -95,12 +98,13 @@ class Greeter:
                 WireCode.WRONG_CLUSTER,
                 f"cluster {own.cluster!r} does not admit cluster {frame.cluster!r:.80}",
             )
-        if min(frame.highest, VERSIONS[1]) < max(frame.lowest, VERSIONS[0]):
+        lowest, highest = own.protocol
+        if min(frame.highest, highest) < max(frame.lowest, lowest):
             self._refuse(
                 peer,
                 path,
                 WireCode.VERSION_MISMATCH,
-                f"protocol versions {VERSIONS[0]} to {VERSIONS[1]} here do not meet {frame.lowest} to {frame.highest}"
+                f"protocol versions {lowest} to {highest} here do not meet {frame.lowest} to {frame.highest}"
                 " there; upgrade the older side",
             )
 

@@ -17,7 +17,7 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.codec import Heartbeat, decode_envelope, decode_gossip, encode_envelope
 from zmqagents.protocol.contacts import Contacts
 from zmqagents.protocol.effects import CallEnded, Effect, Fate, Incoming, MemberChanged, PeerRefused, Strayed
-from zmqagents.protocol.greeting import Greeter, is_up
+from zmqagents.protocol.greeting import REFUSALS, Greeter, is_up
 from zmqagents.protocol.ids import ANYONE, CallId, NodeId, PathId, short
 from zmqagents.protocol.membership import Change, MemberChange
 from zmqagents.protocol.peers import Peer
@@ -26,6 +26,7 @@ from zmqagents.protocol.state import NodeLimits, NodeState
 from zmqagents.protocol.sync import Sync
 
 LIVENESS_CHECK_S = 0.25
+MAX_CONTROLS = 64  # frames in one envelope of control frames: their records are 64 MiB at most
 MAX_DONE = 1_024  # numbers in one EVENT_DONE: its header stays small
 
 _Handler = Callable[[Peer, PathId, f.Envelope, Any, float], None]
@@ -42,7 +43,7 @@ class Node:
         self.pending = self.state.pending
         self.served = self.state.served
         self._greeter = Greeter(self.state)
-        self._sync = Sync(self.state, self._member_changed, now_s)
+        self._sync = Sync(self.state, self._member_changed, self._doubts_death, now_s)
         self.contacts = Contacts(self.state, self._greeter, self._bury)
         self._check_at_s = now_s
         self._on_control: dict[type[Any], _Handler] = {
@@ -95,11 +96,11 @@ class Node:
 
     def is_synchronised(self) -> bool:
         """Whether everybody that discovery has shown, and who is there, has told us what it knows."""
-        return not self.contacts.unidentified() and all(peer.synced for peer in self.state.peers.values())
+        return not self.contacts.unidentified() and not any(peer.awaited for peer in self.state.peers.values())
 
     def unsynchronised(self) -> list[str]:
         """Names of those that ``is_synchronised`` waits for."""
-        return [self.label(peer.node_id) for peer in self.state.peers.values() if not peer.synced]
+        return [self.label(peer.node_id) for peer in self.state.peers.values() if peer.awaited]
 
     # -- calls and events --------------------------------------------------------------------------------------
 
@@ -140,10 +141,11 @@ class Node:
         self.state.dirty[node_id] = None
 
     def event_done(self, node_id: NodeId, number: int) -> None:
-        """The handlers of a received event have ended."""
+        """The handlers of a received event have ended; ``number`` came with it. Of a life that is over: ignored."""
         peer = self.state.peers.get(node_id)
-        if peer is not None:
-            peer.done.append(number)
+        sequence_number = peer.handling.pop(number, None) if peer is not None else None
+        if peer is not None and sequence_number is not None:
+            peer.done.append(sequence_number)
             self.state.dirty[node_id] = None
 
     def can_send(self, node_id: NodeId) -> bool:
@@ -168,6 +170,8 @@ class Node:
     def _reachable(self, node_id: NodeId, now_s: float) -> Peer:
         peer = self.state.peers.get(node_id)
         if peer is not None and peer.path is not None:
+            if not is_up(peer) and peer.greet_at_s is None:  # it refused us, or has lost the link
+                self._greeter.greet(peer, peer.path, now_s)
             return peer
         record = self.membership.get(node_id)
         if record is None:
@@ -201,7 +205,7 @@ class Node:
                         self._reachable(gossip.source, now_s)
                     self._sync.pull(differs, now_s)
             else:
-                self._sync.merge_all(gossip.records, now_s)
+                self._sync.merge_all(gossip.records, gossip.source, now_s)
         except RemoteProtocolError as error:
             self.state.counters.strays += 1
             self.state.effects.append(Strayed(None, error.code, f"gossip: {error}"))
@@ -218,8 +222,11 @@ class Node:
         peer.heard_s = now_s
         if type(path) is bytes:
             peer.accepted = True
+        was_up = is_up(peer)
         fresh = peer.link.receive(envelope, now_s)
         self.state.dirty[peer.node_id] = None
+        if is_up(peer) and not was_up:  # as if a WELCOME had come
+            self._sync.link_up(peer, now_s)
         if envelope.first:
             for number, frame in fresh:
                 self._data(peer, number, frame)
@@ -234,6 +241,10 @@ class Node:
                 self.state.effects.append(CallEnded(pending.token, peer.node_id, frame))
         elif isinstance(frame, f.EventDone):
             peer.outbox.done(frame.numbers)
+        elif isinstance(frame, f.Event):
+            receipt = self.state.take_receipt()
+            peer.handling[receipt] = number
+            self.state.effects.append(Incoming(peer.node_id, receipt, frame))
         elif not isinstance(frame, f.Unknown):
             self.state.effects.append(Incoming(peer.node_id, number, frame))
 
@@ -256,8 +267,8 @@ class Node:
         source = envelope.source
         if isinstance(first, f.Hello):
             return self.state.peer(source)
-        if isinstance(first, f.Pong) and isinstance(path, int):
-            self.contacts.identify(path, source, now_s)
+        if isinstance(first, f.Pong) and not envelope.session:
+            self.contacts.identify(first.token, source, now_s)
             return None
         if isinstance(first, f.Bye):
             if first.code == WireCode.WRONG_NODE:
@@ -279,7 +290,7 @@ class Node:
         if is_up(peer):
             self._close_link(peer, error, now_s)
         elif self.membership.get(peer.node_id) is None:
-            self.contacts.forget(peer.node_id)
+            self.contacts.refused(peer)
 
     def _close_link(self, peer: Peer, error: RemoteProtocolError, now_s: float) -> None:
         """The numbers of this link can't go on: end it, tell the peer why, and greet anew a little later."""
@@ -296,18 +307,12 @@ class Node:
         self._sync.merge_from(peer.node_id, frame.payload, now_s)
         peer = self.state.peer(peer.node_id)
         if self._greeter.hello(peer, path, envelope.session, frame, now_s):
-            self._link_up(peer, now_s)
+            self._sync.link_up(peer, now_s)
 
     def _welcome(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Welcome, now_s: float) -> None:
-        del path
         self._sync.merge_from(peer.node_id, frame.payload, now_s)
-        if self._greeter.welcome(peer, envelope.session, frame):
-            self._link_up(peer, now_s)
-
-    def _link_up(self, peer: Peer, now_s: float) -> None:
-        self.state.dirty[peer.node_id] = None
-        if not peer.pulled:
-            self._sync.pull(peer, now_s)
+        if self._greeter.welcome(peer, path, envelope.session, frame, now_s):
+            self._sync.link_up(peer, now_s)
 
     def _ack(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Ack, now_s: float) -> None:
         del path, now_s
@@ -320,8 +325,9 @@ class Node:
         self.state.direct.append((path, pong))
 
     def _pong(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Pong, now_s: float) -> None:
-        if isinstance(path, int):
-            self.contacts.identify(path, peer.node_id, now_s)
+        del path
+        if not envelope.session:
+            self.contacts.identify(frame.token, peer.node_id, now_s)
         if envelope.ack_session == peer.link.session:
             peer.link.pong(frame, envelope.ack)
 
@@ -333,10 +339,15 @@ class Node:
             return  # about a life of the link that is over
         if frame.code:
             self.state.effects.append(PeerRefused(peer.node_id, frame.code, frame.text[:1_000]))
-        if frame.code and self.membership.get(peer.node_id) is not None:
+        member = self.membership.get(peer.node_id) is not None
+        if frame.code and member:
             self.state.reset_link(peer)
-            self._greeter.greet_later(peer, now_s)
-        elif self.membership.get(peer.node_id) is not None:
+            peer.greet_at_s = None
+            if frame.code not in REFUSALS:
+                self._greeter.greet_later(peer, now_s)
+        elif frame.code:
+            self.contacts.refused(peer)
+        elif member:
             self._bury(peer.node_id, now_s)
         else:
             self.contacts.forget(peer.node_id)
@@ -367,6 +378,13 @@ class Node:
         peer = self.state.peers.get(node_id)
         if peer is not None:
             peer.label = change.record.instance_id or peer.label
+
+    def _doubts_death(self, node_id: NodeId, now_s: float) -> bool:
+        """Whether we are connected with a member that others say is dead; if so it is dialled, to be told."""
+        if not self.contacts.is_connected(node_id):
+            return False
+        self._reachable(node_id, now_s)
+        return True
 
     def _bury(self, node_id: NodeId, now_s: float) -> None:
         record = self.membership.get(node_id)
@@ -407,11 +425,16 @@ class Node:
         for node_id in state.dirty:
             peer = state.peers.get(node_id)
             path = peer.path if peer is not None else None
-            if peer is None or path is None:
+            if peer is None:
                 continue
-            if peer.controls:
-                messages.append((path, encode_envelope(peer.link.envelope(peer.controls))))
-                peer.controls = []
+            if path is None:
+                peer.controls.clear()  # whatever was news is pulled when there is a path
+                continue
+            if is_up(peer):
+                self._sync.tell_news(peer)
+            while peer.controls:
+                messages.append((path, encode_envelope(peer.link.envelope(peer.controls[:MAX_CONTROLS]))))
+                del peer.controls[:MAX_CONTROLS]
             while peer.done:
                 peer.link.send(f.EventDone(peer.done[:MAX_DONE]))
                 del peer.done[:MAX_DONE]

@@ -25,14 +25,22 @@ class Peer:
     """Whether it has been heard on its own connection to our ROUTER, and that connection took what we sent."""
     controls: list[ControlFrame] = field(default_factory=list)
     """Control frames for the next transmission."""
+    handling: dict[int, int] = field(default_factory=dict)
+    """Its events that are being handled here: receipt -> sequence number in this life of the link."""
     done: list[int] = field(default_factory=list)
     """Numbers of its events that are finished here and not yet told."""
     greet_at_s: float | None = None
     """When HELLO is to be repeated; None if it needn't."""
+    greet_wait_s: float = 0.0
+    """How long after the last HELLO; 0 before the first one on a new path."""
+    told_version: int = 0
+    """The version of our record that it was last sent."""
     pulled: bool = False
     """Whether a SYNC_PULL has gone out in this life of the link."""
     synced: bool = False
     """Whether its answer has come."""
+    accused_version: int = 0
+    """The version at which somebody says that it is dead, while we are connected with it; 0 if nobody does."""
     heard_s: float = 0.0
     """When anything last came from it."""
 
@@ -45,3 +53,8 @@ class Peer:
         if self.dialled_up:
             return self.dialled
         return self.node_id if self.accepted else None
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it can be or may yet be reached, and has not told what it knows."""
+        return not self.synced and (self.dialled is not None or self.accepted)

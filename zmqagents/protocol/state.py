@@ -58,6 +58,7 @@ class NodeState:
         self.wake_s = now_s
         """When ``tick`` is due at the latest."""
         self._next_session = 1
+        self._last_receipt = 0
 
     def peer(self, node_id: NodeId) -> Peer:
         """The peer of that id, made if need be."""
@@ -77,10 +78,19 @@ class NodeState:
         self._next_session += 1
         return session
 
+    def take_receipt(self) -> int:
+        """A number that no event received here has had."""
+        self._last_receipt += 1
+        return self._last_receipt
+
     def control(self, peer: Peer, frame: ControlFrame) -> None:
-        """Send ``frame`` on the peer's best path with the next transmission."""
-        peer.controls.append(frame)
-        self.dirty[peer.node_id] = None
+        """Send ``frame`` on the peer's best path with the next transmission, if the link is up; else it is dropped.
+
+        Whatever is news is pulled once the link is up.
+        """
+        if peer.link.status is Status.UP:
+            peer.controls.append(frame)
+            self.dirty[peer.node_id] = None
 
     def wake_by(self, at_s: float) -> None:
         """``tick`` is due at ``at_s``, if not before."""
@@ -91,6 +101,7 @@ class NodeState:
         was_up = peer.link.status is Status.UP
         abandoned = peer.link.reset(self._take_session())
         peer.pulled = peer.synced = False
+        peer.handling.clear()
         peer.done.clear()
         peer.controls.clear()
         self.counters.resets += was_up

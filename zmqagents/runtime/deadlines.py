@@ -32,12 +32,17 @@ def call_timeout(timeout_s: float) -> Iterator[None]:
 
 @contextmanager
 def until(deadline_s: float | None) -> Iterator[None]:
-    """Calls made inside this block end by ``deadline_s``."""
-    token = _deadline_s.set(earliest(_deadline_s.get(), deadline_s))
+    """Calls made inside this block end by ``deadline_s``, if it is not None, and by no deadline from outside it."""
+    token = _deadline_s.set(deadline_s)
     try:
         yield
     finally:
         _deadline_s.reset(token)
+
+
+def forget_deadline() -> None:
+    """Free the rest of this task from the deadline of whoever started it, since nobody waits for it."""
+    _deadline_s.set(None)
 
 
 def current_deadline_s(timeout_s: float | None, default_timeout_s: float | None, now_s: float) -> float | None:

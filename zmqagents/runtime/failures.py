@@ -7,6 +7,7 @@ those the user names. The name on the wire is a key of that table and nothing mo
 from __future__ import annotations
 
 import asyncio
+import base64
 import builtins
 import json
 import sys
@@ -23,7 +24,11 @@ from zmqagents.errors import CallTimeoutError, PeerLost, RemoteCallError, Serial
 from zmqagents.protocol.frames import Error, ErrorCode
 
 MAX_TEXT_CHARS = 4_000  # of the text in the ERROR frame; the whole text is in the detail's args
-MAX_DETAIL_CHARS = 256_000  # of the traceback: a deep recursion prints a thousand frames
+MAX_TRACEBACK_CHARS = 64_000  # the end of it, where the error is: a deep recursion prints a thousand frames
+MAX_DETAIL_BYTES = 1 << 20  # an error is for reading; data belongs into messages
+
+_BYTES_OF_CHAR = 12  # that JSON needs at most: a pair of escaped surrogates
+_BASE64 = "base64"  # SPEC.md section 8.3: the key of an object that stands for bytes
 
 _NEVER = (KeyboardInterrupt, SystemExit, GeneratorExit)
 """Raised here, these would end the caller's process: they come as RemoteCallError."""
@@ -51,15 +56,16 @@ class ExceptionRegistry:
         """Let ``cls`` cross the wire."""
         self._classes[_name_of(cls)] = cls
 
-    def encode(self, call_id: int, code: ErrorCode, error: BaseException) -> Error:
-        """The ERROR frame that ends a call with ``error``."""
-        detail: dict[str, Any] = {"traceback": _traceback_of(error)[-MAX_DETAIL_CHARS:]}
-        _put_if_json(detail, "args", list(error.args))
-        _put_if_json(detail, "attributes", _attributes_of(error))
-        _put_if_json(detail, "notes", [str(note) for note in getattr(error, "__notes__", ())])
-        return Error(
-            call_id, code, _name_of(type(error)), _text_of(error)[:MAX_TEXT_CHARS], json.dumps(detail).encode()
-        )
+    def encode(self, call_id: int, code: ErrorCode, error: BaseException, max_bytes: int = MAX_DETAIL_BYTES) -> Error:
+        """The ERROR frame that ends a call with ``error``; its payload has at most ``max_bytes``."""
+        detail: dict[str, Any] = {"traceback": _traceback_of(error)[-MAX_TRACEBACK_CHARS:]}
+        args = [_to_json(argument) for argument in _args_of(error)]
+        if all(map(_is_json, args)):
+            detail["args"] = args
+        detail["attributes"] = {name: value for name, value in _attributes_of(error).items() if _is_json(value)}
+        detail["notes"] = [str(note) for note in getattr(error, "__notes__", ())]
+        payload = _fitting(detail, min(max_bytes, MAX_DETAIL_BYTES))
+        return Error(call_id, code, _name_of(type(error)), wire_text(error), payload)
 
     def decode(self, frame: Error, peer: str) -> BaseException:
         """The exception to raise for an ERROR frame of ``peer``."""
@@ -81,16 +87,18 @@ class ExceptionRegistry:
         if cls is None:
             return None
         args = detail.get("args")
+        values = [_from_json(value) for value in args] if isinstance(args, list) else [frame.text]
         attributes = detail.get("attributes")
         try:
-            # Not cls(*args): a class may ask for other arguments than those it keeps.
-            error = cls.__new__(cls, *(args if isinstance(args, list) else [frame.text]))
-        except (TypeError, ValueError):
+            # Not cls(*values): a class may ask for other arguments than those it keeps. Python's own classes ask for
+            # just those, and some of them (OSError, UnicodeError, SyntaxError) have no text without their __init__.
+            error: BaseException = cls.__new__(cls, *values)
+            builtin = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+            builtin.__init__(error, *values)  # type: ignore[misc]  # ``error`` is one of it
+        except Exception:  # noqa: BLE001 - a class may refuse in any way; the call still ends, with another class
             return None
-        if isinstance(args, list):
-            error.args = tuple(args)
         if isinstance(attributes, dict) and hasattr(error, "__dict__"):
-            error.__dict__.update(attributes)
+            vars(error).update({name: value for name, value in attributes.items() if not name.startswith("__")})
         return error
 
 
@@ -134,27 +142,60 @@ def _name_of(cls: type[BaseException]) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _text_of(error: BaseException) -> str:
+def wire_text(subject: object) -> str:
+    """The text of an exception, or a text itself, as it may stand in an ERROR frame."""
     try:
-        return str(error)
+        text = str(subject)
     except Exception as failure:  # noqa: BLE001 - a user's __str__ may raise anything; the call must still end
-        return f"(its text could not be made: {type(failure).__name__})"
+        text = f"(its text could not be made: {type(failure).__name__})"
+    return text[:MAX_TEXT_CHARS].encode("utf-8", "backslashreplace").decode()
 
 
 def _traceback_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
+def _args_of(error: BaseException) -> tuple[Any, ...]:
+    """What the class was made with; OSError keeps file names beside ``args``, and gives them when it is pickled."""
+    if isinstance(error, OSError):
+        reduced = OSError.__reduce__(error)
+        if isinstance(reduced, tuple) and isinstance(reduced[1], tuple):
+            return reduced[1]
+    return error.args
+
+
 def _attributes_of(error: BaseException) -> dict[str, Any]:
     return {name: value for name, value in vars(error).items() if not name.startswith("__")}
 
 
-def _put_if_json(detail: dict[str, Any], name: str, value: Any) -> None:
+def _to_json(value: Any) -> Any:
+    return {_BASE64: base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict) and list(value) == [_BASE64] and isinstance(value[_BASE64], str):
+        return base64.b64decode(value[_BASE64])
+    return value
+
+
+def _is_json(value: Any) -> bool:
     try:
         json.dumps(value)
     except (TypeError, ValueError, RecursionError):
-        return
-    detail[name] = value
+        return False
+    return True
+
+
+def _fitting(detail: dict[str, Any], max_bytes: int) -> bytes:
+    """The detail as JSON, without what makes it too large; the end of the traceback is the last to go."""
+    for name in ("notes", "attributes", "args"):
+        payload = json.dumps(detail).encode()
+        if len(payload) <= max_bytes:
+            return payload
+        detail.pop(name, None)
+    detail["traceback"] = detail["traceback"][-max(max_bytes // _BYTES_OF_CHAR - 2, 1) :]
+    payload = json.dumps(detail).encode()
+    return payload if len(payload) <= max_bytes else b""
 
 
 def _read_detail(payload: bytes) -> dict[str, Any]:

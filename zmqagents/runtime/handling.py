@@ -16,6 +16,7 @@ from autogen_core.logging import DeliveryStage, MessageKind
 
 from zmqagents.protocol.ids import AgentKey
 from zmqagents.runtime.activation import Agents
+from zmqagents.runtime.deadlines import forget_deadline
 from zmqagents.runtime.event_log import EventLog
 from zmqagents.runtime.identities import agent_id
 from zmqagents.runtime.interventions import DROPPED, Interventions
@@ -74,8 +75,9 @@ class Handling:
     async def event(
         self, key: AgentKey, message: Any, context: MessageContext, carrier: Mapping[str, str] | None
     ) -> None:
-        """Let the agent handle an event; its exception is logged and told to ``unhandled``."""
+        """Let the agent handle an event, in a task of its own; its exception is logged and told to ``unhandled``."""
         identity = agent_id(key)
+        forget_deadline()
         if self._log.enabled:
             self._log.message(message, context.sender, None, MessageKind.PUBLISH, DeliveryStage.DELIVER)
         try:

@@ -20,6 +20,7 @@ from zmqagents.protocol.ids import AgentKey, NodeId
 from zmqagents.protocol.membership import Change, MemberChange
 from zmqagents.protocol.records import Phase
 from zmqagents.runtime.deadlines import until
+from zmqagents.runtime.failures import wire_text
 from zmqagents.runtime.identities import agent_id
 from zmqagents.runtime.publishing import Publishing
 from zmqagents.runtime.tasks import Tasks
@@ -103,26 +104,31 @@ class Inbound:
     def _serve(self, peer: NodeId, request: f.Request) -> None:
         refused = self._why_not(request.agent)
         if refused is not None:
-            self._answer(peer, f.Error(request.call_id, f.ErrorCode.UNDELIVERABLE, "", refused, b""), served=False)
+            self._refuse(peer, request.call_id, f.ErrorCode.UNDELIVERABLE, refused)
             return
         if request.timeout_ms == 0:
-            self._answer(peer, f.Error(request.call_id, f.ErrorCode.DEADLINE, "", "", b""), served=False)
+            self._refuse(peer, request.call_id, f.ErrorCode.DEADLINE, "")
             return
         try:
             message = self._payloads.decode(request.type_name, request.content_type, request.payload)
         except SerializationError as error:
-            self._answer(peer, f.Error(request.call_id, f.ErrorCode.UNREADABLE, "", str(error), b""), served=False)
+            self._refuse(peer, request.call_id, f.ErrorCode.UNREADABLE, error)
             return
         if type(message) is UnknownPayload:
             text = (
                 f"message type {request.type_name!r} as {request.content_type} is not known to the process that hosts"
                 f" {request.agent}: register it there with runtime.add_message_serializer(...)"
             )
-            self._answer(peer, f.Error(request.call_id, f.ErrorCode.UNREADABLE, "", text, b""), served=False)
+            self._refuse(peer, request.call_id, f.ErrorCode.UNREADABLE, text)
             return
         served = _Served(CancellationToken())
         self._node.served.begin(peer, request.call_id, served)
         served.task = self._tasks.spawn(self._handle(peer, request, message, served))
+
+    def _refuse(self, peer: NodeId, call_id: int, code: f.ErrorCode, reason: object) -> None:
+        """End a call whose handler is not started."""
+        self._node.served.begin(peer, call_id, None)
+        self._answer(peer, f.Error(call_id, code, "", wire_text(reason), b""))
 
     def _why_not(self, key: AgentKey) -> str | None:
         if self._node.record.phase is not Phase.ACTIVE:
@@ -145,23 +151,24 @@ class Inbound:
         record = self._node.membership.get(peer)
         try:
             type_name, content_type, payload = self._payloads.encode(response, record.readable if record else {})
-            if len(payload) > self._config.max_message_bytes:
-                raise MessageTooLargeError(len(payload), self._config.max_message_bytes)
+            self._check_size(payload)
         except (SerializationError, MessageTooLargeError) as error:
             text = f"the handler of {request.agent} answered with what can't be sent: {error}"
-            return f.Error(request.call_id, f.ErrorCode.UNSERIALIZABLE, "", text[:4_000], b"")
+            return f.Error(request.call_id, f.ErrorCode.UNSERIALIZABLE, "", wire_text(text), b"")
         return f.Reply(request.call_id, type_name, content_type, payload)
+
+    def _check_size(self, payload: bytes) -> None:
+        if len(payload) > self._config.max_message_bytes:
+            raise MessageTooLargeError(len(payload), self._config.max_message_bytes)
 
     def _failure(self, call_id: int, error: BaseException) -> f.Error:
         if isinstance(error, asyncio.CancelledError):
-            return f.Error(call_id, f.ErrorCode.CANCELLED, "", str(error)[:4_000], b"")
+            return f.Error(call_id, f.ErrorCode.CANCELLED, "", wire_text(error), b"")
         if isinstance(error, MessageDroppedException):
-            return f.Error(call_id, f.ErrorCode.DROPPED, "", str(error)[:4_000], b"")
-        return self._exceptions.encode(call_id, f.ErrorCode.RAISED, error)
+            return f.Error(call_id, f.ErrorCode.DROPPED, "", wire_text(error), b"")
+        return self._exceptions.encode(call_id, f.ErrorCode.RAISED, error, self._config.max_message_bytes)
 
-    def _answer(self, peer: NodeId, frame: f.Reply | f.Error, *, served: bool = True) -> None:
-        if not served:
-            self._node.served.begin(peer, frame.call_id, None)
+    def _answer(self, peer: NodeId, frame: f.Reply | f.Error) -> None:
         self._node.answer(peer, frame)
         self._driver.schedule_flush()
 
@@ -171,11 +178,11 @@ class Inbound:
         if served is None or served.cancelled:
             return
         served.cancelled = True
-        served.token.cancel()
         task = served.task
         if task is not None and not task.done():
             timer = asyncio.get_running_loop().call_later(self._config.cancel_grace_s, task.cancel)
             task.add_done_callback(lambda _: timer.cancel())
+        served.token.cancel()  # runs callbacks of the user's, which may raise
 
     # -- agent operations --------------------------------------------------------------------------------------
 
@@ -185,8 +192,7 @@ class Inbound:
         if operation is None:
             refused = f"It does not know operation {frame.operation}."
         if refused is not None or operation is None:
-            text = refused or ""
-            self._answer(peer, f.Error(frame.call_id, f.ErrorCode.UNDELIVERABLE, "", text, b""), served=False)
+            self._refuse(peer, frame.call_id, f.ErrorCode.UNDELIVERABLE, refused or "")
             return
         served = _Served(CancellationToken())
         self._node.served.begin(peer, frame.call_id, served)
@@ -195,9 +201,15 @@ class Inbound:
     async def _run(self, peer: NodeId, frame: f.Agent, operation: Callable[[AgentKey, bytes], Awaitable[Any]]) -> None:
         try:
             result = await operation(frame.agent, frame.payload)
-            payload = b"" if result is None else json.dumps(result).encode()
         except BaseException as error:  # noqa: BLE001 - whatever an agent raises ends the call
             self._answer(peer, self._failure(frame.call_id, error))
+            return
+        try:
+            payload = b"" if result is None else json.dumps(result).encode()
+            self._check_size(payload)
+        except (TypeError, ValueError, RecursionError) as error:  # MessageTooLargeError among them
+            text = wire_text(f"what {frame.agent} gave can't be sent: {error}")
+            self._answer(peer, f.Error(frame.call_id, f.ErrorCode.UNSERIALIZABLE, "", text, b""))
             return
         self._answer(peer, f.Reply(frame.call_id, "", "application/json", payload))
 

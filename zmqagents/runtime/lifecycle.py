@@ -9,7 +9,8 @@ import signal
 from collections.abc import Awaitable, Callable, Generator, Sequence
 
 from zmqagents.config import RuntimeConfig
-from zmqagents.errors import RuntimeNotStartedError
+from zmqagents.errors import ForkedProcessError, RuntimeNotStartedError
+from zmqagents.runtime.deadlines import until
 from zmqagents.runtime.parts import Parts, Running
 from zmqagents.runtime.signals import signals_handled
 from zmqagents.runtime.waiting_room import WaitingRoom
@@ -46,6 +47,8 @@ class Lifecycle:
         self._stopping: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
         self._background: BaseException | None = None
+        self._failure: BaseException | None = None
+        """What kept the last start from succeeding."""
         self.running: Running | None = None
         """The parts from the moment the sockets are open."""
         self.joined: Running | None = None
@@ -59,18 +62,30 @@ class Lifecycle:
 
     def require_started(self) -> None:
         """RuntimeError, as AutoGen's, if it is not started."""
+        self.check_process()
         if self._starting is None:
-            raise RuntimeNotStartedError("Runtime is not started")
+            reason = f": {self._failure}" if self._failure is not None else ""
+            raise RuntimeNotStartedError(f"Runtime is not started{reason}") from self._failure
+
+    def check_process(self) -> None:
+        """ForkedProcessError in a child made by fork after the start."""
+        if self._starting is not None and self.process_id != os.getpid():
+            raise ForkedProcessError(
+                "this runtime was started in another process, before a fork: make a new one in this process"
+            )
 
     # -- start -------------------------------------------------------------------------------------------------
 
     def start(self) -> Awaitable[None]:
         """Begin to join. RuntimeError if it is started already."""
+        self.check_process()
         if self._starting is not None:
             raise RuntimeError("Runtime is already started")
         self.process_id = os.getpid()
+        self._failure = None
         self._stopped.clear()
-        self._starting = asyncio.get_running_loop().create_task(self._start())
+        with until(None):  # whatever comes in is served in the context of this task
+            self._starting = asyncio.get_running_loop().create_task(self._start())
         return _Starting(self._starting)
 
     async def _start(self) -> None:
@@ -88,6 +103,7 @@ class Lifecycle:
     async def _abort(self, error: BaseException) -> None:
         running, self.running = self.running, None
         self._starting = None
+        self._failure = error
         if running is not None:
             await running.cluster.leave(0.0)
         await self._room.close(RuntimeNotStartedError(f"the runtime could not be started: {error}"))
@@ -141,8 +157,11 @@ class Lifecycle:
     async def _drain(self, running: Running) -> None:
         stopped = RuntimeNotStartedError("the runtime was stopped before the message was sent")
         running.cluster.announce_leaving()
+        drained = await running.driver.wait_until(
+            lambda: not running.tasks and not self._room.busy, self._config.drain_timeout_s
+        )
         await self._room.close(stopped)
-        if not await running.driver.wait_until(lambda: not running.tasks, self._config.drain_timeout_s):
+        if not drained:
             logger.warning(
                 "%d handlers still ran after drain_timeout_s=%g and were cancelled",
                 len(running.tasks),
@@ -150,14 +169,14 @@ class Lifecycle:
             )
             await running.tasks.cancel_all()
         self.joined = None
-        for token in running.node.pending.abandon_all():
-            if not token.done():
-                token.set_exception(RuntimeNotStartedError("the runtime was stopped while the call was in flight"))
+        _abandon_calls(running)
         await running.cluster.leave(self._config.drain_timeout_s)
+        _abandon_calls(running)  # those that a caller has made while this process left
 
     async def wait_until_stopped(self, signals: Sequence[signal.Signals]) -> None:
         """Return once stopped; the first of ``signals`` stops it."""
         self.require_started()
+        starting = self._starting
         stops: list[asyncio.Task[None]] = []
 
         def on_signal(number: signal.Signals) -> None:
@@ -168,3 +187,11 @@ class Lifecycle:
             await self._stopped.wait()
         for stop in stops:
             await stop
+        if starting is not None and starting.done() and not starting.cancelled():
+            starting.result()  # raises what kept it from starting
+
+
+def _abandon_calls(running: Running) -> None:
+    for token in running.node.pending.abandon_all():
+        if not token.done():
+            token.set_exception(RuntimeNotStartedError("the runtime was stopped while the call was in flight"))

@@ -23,6 +23,7 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.effects import Fate
 from zmqagents.protocol.ids import AgentKey, NodeId, short
 from zmqagents.protocol.records import Phase, Record
+from zmqagents.runtime.deadlines import until
 from zmqagents.runtime.failures import AgentNotFound, from_wire, peer_lost, timed_out, undeliverable
 from zmqagents.runtime.identities import agent_key, check_text
 from zmqagents.runtime.tasks import Tasks
@@ -151,7 +152,8 @@ class Outbound:
 
     async def _handle_here(self, call: Call, context: MessageContext) -> Any:
         try:
-            return await self._handling.call(call.key, call.message, context, self._telemetry.carrier())
+            with until(call.deadline_s):
+                return await self._handling.call(call.key, call.message, context, self._telemetry.carrier())
         except (KeyboardInterrupt, SystemExit) as error:
             return _Ending(error)
 

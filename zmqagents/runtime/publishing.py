@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from autogen_core import AgentId, CancellationToken, MessageContext, TopicId
+from autogen_core.exceptions import UndeliverableException
 
 from zmqagents.config import RuntimeConfig
 from zmqagents.errors import BackpressureError, DeliveryError
@@ -121,11 +122,14 @@ class Publishing:
                 continue
             try:
                 answer = await self._outbound.operate(owner, f.Operation.MATCH, "", [topic.type, topic.source])
-            except DeliveryError as error:
+            except (DeliveryError, UndeliverableException) as error:
                 complete = False
                 logger.warning("%s could not be asked for its subscriptions: %s", self._node.label(owner), error)
                 continue
-            found.update(dict.fromkeys(str(key) for key in answer))
+            if isinstance(answer, list):
+                found.update(dict.fromkeys(map(str, answer)))
+            else:
+                logger.warning("%s gave no list of agents for its subscriptions", self._node.label(owner))
         keys = list(found)
         if complete and version == self._node.directory.version:
             if len(self._matches) >= MAX_CACHED_MATCHES:

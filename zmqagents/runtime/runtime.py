@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import Context
@@ -33,7 +32,7 @@ from opentelemetry.trace import TracerProvider
 from typing_extensions import Self, Unpack
 
 from zmqagents.config import Settings, make_config
-from zmqagents.errors import ForkedProcessError, RuntimeNotStartedError
+from zmqagents.errors import CallTimeoutError, RuntimeNotStartedError
 from zmqagents.protocol.frames import Operation
 from zmqagents.protocol.ids import NodeId
 from zmqagents.runtime.autogen_serializers import install_autogen_extension
@@ -257,14 +256,11 @@ class ZmqAgentRuntime(AgentRuntime):
 
     def _direct(self) -> Running | None:
         """The running parts, if a message may go out at once; None if it has to wait its turn."""
-        running = self._lifecycle.joined
-        if running is None or self._room.busy or self._parts.interventions:
+        lifecycle = self._lifecycle
+        lifecycle.check_process()
+        if lifecycle.joined is None or self._room.busy or self._parts.interventions:
             return None
-        if self._lifecycle.process_id != os.getpid():
-            raise ForkedProcessError(
-                "this runtime was started in another process, before a fork: make a new one in this process"
-            )
-        return running
+        return lifecycle.joined
 
     async def _call_in_turn(self, call: Call) -> Any:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -292,7 +288,15 @@ class ZmqAgentRuntime(AgentRuntime):
         await self._room.enter(admit, refuse)
         if call.token is not None:
             call.token.link_future(answer)
-        return await answer
+        if call.deadline_s is None:
+            return await answer
+        loop = asyncio.get_running_loop()
+        error = CallTimeoutError(f"the call to {call.key} had not left this process when its deadline passed")
+        timer = loop.call_at(call.deadline_s, refuse, error)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
 
     async def _publish_in_turn(
         self,
@@ -372,6 +376,7 @@ class ZmqAgentRuntime(AgentRuntime):
         self._record_changed()
 
     def _record_changed(self) -> None:
+        self._lifecycle.check_process()
         running = self._lifecycle.running
         if running is not None:
             running.record_changed()
@@ -441,6 +446,7 @@ class ZmqAgentRuntime(AgentRuntime):
 
     async def _home_of(self, agent: AgentId) -> NodeId | None:
         """The other process where the agent lives; None if it is this one. AgentNotFound, which is a LookupError."""
+        self._lifecycle.check_process()
         running = self._lifecycle.joined
         if running is None:
             if self._parts.agents.knows_type(agent.type):
@@ -469,6 +475,7 @@ class ZmqAgentRuntime(AgentRuntime):
             )
 
     def _require_running(self) -> Running:
+        self._lifecycle.check_process()
         running = self._lifecycle.running
         if running is None:
             raise RuntimeNotStartedError("the runtime is not started: call runtime.start() first")

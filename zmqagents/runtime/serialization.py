@@ -32,7 +32,7 @@ from pydantic import BaseModel
 from zmqagents.errors import SerializationError
 from zmqagents.runtime.codecs import content_types
 from zmqagents.runtime.codecs.lookup import loaded_class, namesakes
-from zmqagents.runtime.codecs.names import class_key, describe, is_current, is_message_class, type_name
+from zmqagents.runtime.codecs.names import class_key, describe, is_class, is_current, is_message_class, type_name
 from zmqagents.runtime.codecs.selection import Codec, builtin_codecs, is_builtin
 from zmqagents.runtime.codecs.serializer import unreadable, unwritable
 from zmqagents.runtime.codecs.shape import bounded
@@ -92,11 +92,11 @@ class PayloadRegistry:
             return
         cls = getattr(serializer, "cls", None)
         name = serializer.type_name
-        if isinstance(cls, type) and is_message_class(cls):
+        if is_class(cls) and is_message_class(cls):
             if name == type_name(cls):
                 name = self._own_names.get(cls, name)
             self._claim(cls, name)
-        if isinstance(cls, type) and is_builtin(serializer):
+        if is_class(cls) and is_builtin(serializer):
             self.add_class(cls)
             return
         self._custom.setdefault(name, {})[serializer.data_content_type] = serializer
@@ -112,16 +112,8 @@ class PayloadRegistry:
             return
         if not is_message_class(cls):
             _refuse(cls)
-        name = self._own_names.get(cls) or type_name(cls)
-        if self._classes.get(name) is cls and name in self._builtin:
-            return
-        self._claim(cls, name)
-        self._builtin[name] = builtin_codecs(cls)
-        custom = self._custom.get(name, {})
-        for codec in self._builtin[name]:
-            if codec.content_type not in custom:
-                self._readers[name, codec.content_type] = codec.read
-        self._refresh(name)
+        self._register(cls)
+        self._modules.add(cls.__module__)
 
     def add_handler_class(self, cls: type[Agent]) -> None:
         """Makes what the handlers of an agent class take and return readable.
@@ -196,7 +188,7 @@ class PayloadRegistry:
                 _refuse(cls)
 
     def _has_custom(self, cls: Any) -> bool:
-        return not isinstance(cls, type) or type_name(cls) in self._custom
+        return not is_class(cls) or type_name(cls) in self._custom
 
     def _prepare(self, cls: type[Any]) -> _Entry:
         """Makes the entry of a class. Raises SerializationError if there is no way to serialize it."""
@@ -219,6 +211,19 @@ class PayloadRegistry:
         entry = self._entries[cls] = _Entry(name, tuple(codecs))
         return entry
 
+    def _register(self, cls: type[Any]) -> None:
+        """Gives a message class its name and its codecs. Raises SerializationError if another class has the name."""
+        name = self._own_names.get(cls) or type_name(cls)
+        if self._classes.get(name) is cls and name in self._builtin:
+            return
+        self._claim(cls, name)
+        self._builtin[name] = builtin_codecs(cls)
+        custom = self._custom.get(name, {})
+        for codec in self._builtin[name]:
+            if codec.content_type not in custom:
+                self._readers[name, codec.content_type] = codec.read
+        self._refresh(name)
+
     def _claim(self, cls: type[Any], name: str) -> None:
         """Gives a class its type name. Raises SerializationError if another class has it."""
         holder = self._classes.get(name)
@@ -234,7 +239,6 @@ class PayloadRegistry:
             if self._classes.get(default) is cls:
                 self._forget(default)
         self._classes[name] = cls
-        self._modules.add(cls.__module__)
 
     def _forget(self, name: str) -> None:
         """Takes back what a class had under its default name, before it got one of its own."""
@@ -263,7 +267,7 @@ class PayloadRegistry:
         cls = loaded_class(name, self._modules)
         if cls is None or self._own_names.get(cls, name) != name:
             return None
-        self.add_class(cls)
+        self._register(cls)
         return self._readers.get((name, content_type))
 
 

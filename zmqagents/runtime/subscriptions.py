@@ -6,11 +6,15 @@ those included, is told as "ask me" and evaluated here.
 
 from __future__ import annotations
 
+import logging
+
 from autogen_core import DefaultSubscription, Subscription, TopicId, TypePrefixSubscription, TypeSubscription
 
 from zmqagents.protocol.ids import AgentKey
 from zmqagents.protocol.records import SubscriptionEntry, SubscriptionKind
 from zmqagents.runtime.identities import agent_key, check_text
+
+logger = logging.getLogger("zmqagents")
 
 
 class Subscriptions:
@@ -49,12 +53,17 @@ class Subscriptions:
         return dict(self._entries)
 
     def match(self, topic: TopicId) -> list[AgentKey]:
-        """Where the subscriptions that only this process can evaluate send a topic, each agent once."""
-        found = {
-            agent_key(subscription.map_to_agent(topic)): None
-            for subscription in self._opaque.values()
-            if subscription.is_match(topic)
-        }
+        """Where the subscriptions that only this process can evaluate send a topic, each agent once.
+
+        One that raises is logged and left out: whoever publishes, perhaps in another process, can't help it.
+        """
+        found: dict[AgentKey, None] = {}
+        for identity, subscription in self._opaque.items():
+            try:
+                if subscription.is_match(topic):
+                    found[agent_key(subscription.map_to_agent(topic))] = None
+            except Exception:
+                logger.exception("subscription %s could not be evaluated for topic %s", identity, topic)
         return list(found)
 
 

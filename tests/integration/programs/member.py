@@ -116,10 +116,11 @@ async def obey(runtime: ZmqAgentRuntime, commands: Commands) -> None:
 async def main() -> None:
     commands = Commands()
     agents = SETTINGS.pop("agents", [])
+    names = SETTINGS.pop("rename", {})
     subscriptions = SETTINGS.pop("subscribe", {})
     runtime = ZmqAgentRuntime(**SETTINGS)
     for name in agents:
-        await KINDS[name].register(runtime, name, partial(KINDS[name], name))
+        await KINDS[name].register(runtime, names.get(name, name), partial(KINDS[name], name))
     for topic_type, agent_type in subscriptions.items():
         await runtime.add_subscription(TypeSubscription(topic_type, agent_type))
     await runtime.start()

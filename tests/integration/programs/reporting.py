@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import sys
 import threading
 from typing import Any
+
+logging.basicConfig(level=logging.INFO)
+logging.getLogger("autogen_core").setLevel(logging.WARNING)
 
 SETTINGS: dict[str, Any] = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
 """The keywords that the test gave."""

@@ -37,6 +37,7 @@ from autogen_core.models import (
     AssistantMessage,
     FunctionExecutionResult,
     FunctionExecutionResultMessage,
+    LLMMessage,
     RequestUsage,
     SystemMessage,
     UserMessage,
@@ -45,6 +46,7 @@ from PIL import Image as PILImage
 from pydantic import BaseModel
 
 from zmqagents.runtime.codecs import content_types
+from zmqagents.runtime.codecs.names import is_structured
 from zmqagents.runtime.serialization import PayloadRegistry
 
 
@@ -59,7 +61,7 @@ class Forecast(Weather):
 
 CALL = FunctionCall(id="1", arguments="{}", name="tool")
 RESULT = FunctionExecutionResult(content="42", name="tool", call_id="1", is_error=False)
-CONTEXT = [
+CONTEXT: list[LLMMessage] = [
     SystemMessage(content="be kind"),
     UserMessage(content=["look", "here"], source="user"),
     UserMessage(content="hello", source="user"),
@@ -194,7 +196,7 @@ def classes_in(value: Any) -> set[type]:
         item = waiting.pop()
         if isinstance(item, (list, tuple)):
             waiting.extend(item)
-        elif hasattr(item, "__dict__") and not isinstance(item, (type, Image)) and hasattr(type(item), "__annotations__"):
+        elif is_structured(type(item)):
             found.add(type(item))
             waiting.extend(vars(item).values())
     return found

@@ -49,10 +49,14 @@ class Whole:
     anything: Any = None
 
 
+BOMBS = [(MsgpackSerializer, b"\x91" * 100_000 + b"\x01"), (CborSerializer, b"\x81" * 100_000 + b"\x01")]
+MODEL = Model(part=SpecialPart(3, "y"), raw=b"\xfd")
 MESSAGES = [
     Flat("a", b"\xff\x00", float("inf")),
     Whole(Part(1)),
-    Whole(SpecialPart(1, "x"), [Part(2), Flat("b", b"\xfe")], Model(part=SpecialPart(3, "y"), raw=b"\xfd"), (1, b"\xfc")),
+    Whole(
+        SpecialPart(1, "x"), [Part(2), Flat("b", b"\xfe")], Model(part=SpecialPart(3, "y"), raw=b"\xfd"), (1, b"\xfc")
+    ),
     Model(part=Part(1), raw=b"\xff"),
 ]
 
@@ -70,15 +74,15 @@ def test_message_arrives_equal_in_a_binary_format_that_the_user_added(
     assert repr(received) == repr(message)
 
 
-@pytest.mark.parametrize(("serializer", "unpack"), [(MsgpackSerializer, msgpack.unpackb), (CborSerializer, cbor2.loads)])
+@pytest.mark.parametrize(
+    ("serializer", "unpack"), [(MsgpackSerializer, msgpack.unpackb), (CborSerializer, cbor2.loads)]
+)
 def test_flat_message_is_the_map_of_its_fields(serializer: type[StructuredSerializer[Any]], unpack: Any) -> None:
     payload = serializer(Flat).serialize(Flat("a", b"\xff", 0.5))
     assert unpack(payload) == {"text": "a", "raw": b"\xff", "ratio": 0.5}
 
 
-@pytest.mark.parametrize(
-    ("serializer", "bomb"), [(MsgpackSerializer, b"\x91" * 100_000 + b"\x01"), (CborSerializer, b"\x81" * 100_000 + b"\x01")]
-)
+@pytest.mark.parametrize(("serializer", "bomb"), BOMBS)
 def test_deeply_nested_binary_payload_is_refused(serializer: type[StructuredSerializer[Any]], bomb: bytes) -> None:
     registry = PayloadRegistry()
     registry.add(serializer(Whole))

@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from decimal import Decimal
 from pathlib import PurePosixPath
-from typing import Any, Generic, Literal, NamedTuple, Optional, TypedDict, TypeVar, Union
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypedDict, TypeVar
 
 import pytest
 from autogen_core import Image
 from PIL import Image as PILImage
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from typing_extensions import TypeAliasType
 
 from zmqagents.errors import SerializationError
 from zmqagents.runtime.codecs import content_types
@@ -101,8 +102,8 @@ class Family:
 class Household:
     member: Child | Pet
     members: list[Child | Pet] = field(default_factory=list)
-    label: Union[int, str, None] = None
-    head: Optional[Child] = None
+    label: int | str | None = None
+    head: Child | None = None
 
 
 @dataclass
@@ -239,6 +240,21 @@ class Validated:
     child: Child
 
 
+Number = NewType("Number", int)
+Word = TypeVar("Word", int, str)
+Parts = TypeAliasType("Parts", list[Child | Pet] | None)
+Endless = TypeAliasType("Endless", "dict[str, Endless] | int")
+
+
+@dataclass
+class Aliases(Generic[Word]):
+    number: Number
+    word: Word
+    json: JsonValue
+    parts: Annotated[Parts, "documented"] = None
+    endless: Endless = 0
+
+
 @dataclass
 class WithFloats:
     one: float
@@ -266,6 +282,7 @@ STANDARD = Standard(
     level=Level.HIGH,
     kind="b",
 )
+ADDRESS = Address(street="s", since=dt.date(2026, 2, 3))
 
 PLAIN = [
     Flat("hällo", 3, 1.5, True, "x"),
@@ -275,13 +292,16 @@ PLAIN = [
     Collections((1, 2), {"a"}, frozenset({3}), {4: "four"}, [1, 2]),
     Loose({"a": [1, None, {"b": 1.5}]}, [1, "x"], {"k": True}, {"k": [2]}),
     Tree(1, [Tree(2, [Tree(3)]), Tree(4)]),
-        SaysStrMeansNone(),
+    SaysStrMeansNone(),
     SaysStrMeansNone("x", [Child("a")]),
     Slotted("a", Child("b")),
     Validated(1, Child("a")),
     Late("x"),
     WithFloats(1.5, [2.5], {"a": 3.5}),
-    Mixed(Address(street="s", since=dt.date(2026, 1, 1)), [], Size(1, 2), {"depth": 1, "label": "l"}, PurePosixPath("/a")),
+    Aliases(Number(1), 2, {"a": [1]}),
+    Mixed(
+        Address(street="s", since=dt.date(2026, 1, 1)), [], Size(1, 2), {"depth": 1, "label": "l"}, PurePosixPath("/a")
+    ),
 ]
 
 TAGGED = [
@@ -294,13 +314,14 @@ TAGGED = [
         {"tuple": (1, (2,)), "pairs": {1: "x"}, "inf": math.inf},
         {1: {2: 3}},
     ),
-    Ambiguous(uuid.UUID(int=1), dt.date(2026, 1, 1), b"\xfe", Colour.RED, [GrandChild("a")], (1, 2)),
+    Ambiguous(uuid.UUID(int=1), dt.date(2026, 1, 1), b"\xfe", Colour.RED, [Child("c"), GrandChild("a")], (1, 2)),
     Ambiguous(str(uuid.UUID(int=1)), "2026-01-01", "text", "red", [1, 2], {"a": 1}),
     Ambiguous("x", dt.datetime(2026, 1, 1), b"", Colour.GREEN, [], 5),  # noqa: DTZ001
     Exotic(Odd.PAIR, Right.READ | Right.WRITE),
     Drawing(Square(2), [Square(3)]),
     Boxes(Box(1), Box(Child("in a box"))),
     Frozen(text="x", owner=Pet("p")),
+    Aliases(Number(1), "x", None, [Pet("p"), Child("c")], {"a": {"b": 1}}),
     WithFloats(-math.inf, [1.0, math.inf], {"a": math.inf}),
 ]
 

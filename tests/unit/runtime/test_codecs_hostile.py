@@ -69,7 +69,8 @@ def registry() -> PayloadRegistry:
     return made
 
 
-NESTED_VALUE = b'{"value": {"base": {"name": "a"}, "anything": ' + b"[" * DEPTH + b"]" * DEPTH + b"}}"
+HEAD = b'{"value": {"base": {"name": "a"}, '
+NESTED_VALUE = HEAD + b'"anything": ' + b"[" * DEPTH + b"]" * DEPTH + b"}}"
 NESTED_TABLE = b'{"value": {"base": {"name": "a"}}, "types": ' + b'{"a":' * DEPTH + b"1" + b"}" * DEPTH + b"}"
 # Shallow enough for the parser, too deep for what follows it.
 DEEP_TREE = b'{"inner":' * 900 + b"null" + b"}" * 900
@@ -95,12 +96,36 @@ HOSTILE: list[tuple[str, str, bytes]] = [
     ("Holder", TAGGED_JSON, b'{"value": {"base": {"name": "a"}}, "types": {"base": "os:system"}}'),
     ("Holder", TAGGED_JSON, b'{"value": {"base": {"name": "a"}}, "types": {"base": "builtins:dict"}}'),
     ("Holder", TAGGED_JSON, b'{"value": {"base": {"name": "a"}}, "types": {"base": "m:Other"}}'),
-    ("Holder", TAGGED_JSON, b'{"value": {"base": {"name": "a"}, "anything": "id"}, "types": {"anything": "os:system"}}'),
-    ("Holder", TAGGED_JSON, b'{"value": {"base": {"name": "a"}, "anything": "*"}, "types": {"anything": "builtins:bytes"}}'),
-    ("Holder", TAGGED_JSON, b'{"value": {"base": {"name": "a"}, "anything": "x"}, "types": {"anything": "builtins:float"}}'),
-    ("Holder", TAGGED_JSON, b'{"value": {"base": {"name": "a"}, "anything": 1}, "types": {"anything": "builtins:set"}}'),
-    ("Holder", TAGGED_JSON, b'{"value": {"base": {"name": "a"}, "anything": [[]]}, "types": {"anything": "builtins:set"}}'),
-    ("Holder", TAGGED_JSON, b'{"value": {"base": {"name": "a"}, "anything": [[[]]]}, "types": {"anything": "builtins:dict"}}'),
+    (
+        "Holder",
+        TAGGED_JSON,
+        HEAD + b'"anything": "id"}, "types": {"anything": "os:system"}}',
+    ),
+    (
+        "Holder",
+        TAGGED_JSON,
+        HEAD + b'"anything": "*"}, "types": {"anything": "builtins:bytes"}}',
+    ),
+    (
+        "Holder",
+        TAGGED_JSON,
+        HEAD + b'"anything": "x"}, "types": {"anything": "builtins:float"}}',
+    ),
+    (
+        "Holder",
+        TAGGED_JSON,
+        HEAD + b'"anything": 1}, "types": {"anything": "builtins:set"}}',
+    ),
+    (
+        "Holder",
+        TAGGED_JSON,
+        HEAD + b'"anything": [[]]}, "types": {"anything": "builtins:set"}}',
+    ),
+    (
+        "Holder",
+        TAGGED_JSON,
+        HEAD + b'"anything": [[[]]]}, "types": {"anything": "builtins:dict"}}',
+    ),
     ("Holder", TAGGED_JSON, NESTED_VALUE),
     ("Holder", TAGGED_JSON, NESTED_TABLE),
     ("Model", TAGGED_JSON, b'{"value": {"base": {"name": "a"}}, "types": {"nothing": "x:y"}}'),

@@ -307,7 +307,7 @@ def test_class_that_is_none_of_the_declared_ones_is_refused() -> None:
         "value": {"figure": {"x": 1}, "figures": [], "either": {"x": 1}},
         "types": {"figure": f"{__name__}:Point"},
     }
-    with pytest.raises(SerializationError, match="Point' is no loaded kind of .*Figure"):
+    with pytest.raises(SerializationError, match=r"Point' is no loaded kind of .*Figure"):
         registry.decode("Open", content_types.TAGGED_JSON, json.dumps(payload).encode())
 
 

@@ -80,7 +80,8 @@ def test_list_keeps_the_classes_inside_when_the_receiver_knows_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "payload"), [("null", b"1"), ("int", b'"a"'), ("str", b"1"), ("list", b"{}"), ("float", b'"x"'), ("bool", b"")]
+    ("name", "payload"),
+    [("null", b"1"), ("int", b'"a"'), ("str", b"1"), ("list", b"{}"), ("float", b'"x"'), ("bool", b"")],
 )
 def test_payload_of_another_kind_is_refused(name: str, payload: bytes) -> None:
     with pytest.raises(SerializationError, match=name):
@@ -93,6 +94,6 @@ def test_tagged_payload_of_another_kind_is_refused() -> None:
 
 
 def test_class_with_a_reserved_name_is_refused() -> None:
-    reserved = dataclass(type("null", (), {"__annotations__": {"x": int}}))
+    reserved: Any = dataclass(type("null", (), {"__annotations__": {"x": int}}))
     with pytest.raises(SerializationError, match="reserved type name 'null'"):
         PayloadRegistry().add_class(reserved)

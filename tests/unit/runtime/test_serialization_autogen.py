@@ -18,9 +18,12 @@ from autogen_core import (
     MessageContext,
     RoutedAgent,
     SingleThreadedAgentRuntime,
+    _base_agent,
+    _closure_agent,
+    _routed_agent,
+    _serialization,
     rpc,
 )
-from autogen_core import _base_agent, _closure_agent, _routed_agent, _serialization
 from pydantic import BaseModel
 
 from zmqagents.runtime.autogen_serializers import install_autogen_extension

@@ -19,7 +19,7 @@ from zmqagents.runtime.serialization import PayloadRegistry
 
 T = TypeVar("T")
 
-NewModule = Callable[..., ModuleType]
+NewModule = Callable[..., Any]
 
 
 @dataclass
@@ -44,7 +44,7 @@ class NotAMessage:
 def new_module(monkeypatch: pytest.MonkeyPatch) -> NewModule:
     """Puts a module with message classes of the given names among the loaded ones."""
 
-    def make(name: str, *class_names: str) -> ModuleType:
+    def make(name: str, *class_names: str) -> Any:
         module = ModuleType(name)
         for class_name in class_names:
             cls = make_dataclass(class_name, [("text", str)], namespace={"__module__": name})
@@ -90,7 +90,7 @@ def test_two_definitions_of_one_local_class_are_an_error() -> None:
 
     registry = PayloadRegistry()
     registry.add_class(define())
-    with pytest.raises(SerializationError, match="two definitions of .*Local"):
+    with pytest.raises(SerializationError, match=r"two definitions of .*Local"):
         registry.add_class(define())
 
 
@@ -172,7 +172,8 @@ def test_parametrized_model_is_found_below_its_generic_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Nothing", "NotAMessage", "T", "pytest", "os.system", "__import__", "Greeting.", "Envelope[", "x" * 10_000]
+    "name",
+    ["", "Nothing", "NotAMessage", "T", "pytest", "os.system", "__import__", "Greeting.", "Envelope[", "x" * 9999],
 )
 def test_name_of_no_message_class_gives_an_unknown_payload(name: str) -> None:
     registry = PayloadRegistry()
@@ -218,11 +219,20 @@ def test_nothing_is_imported_because_of_a_payload() -> None:
     registry = PayloadRegistry()
     registry.add_class(Greeting)
     registry.add_class(Envelope[Any])
-    tagged = b'{"value": {"content": 1}, "types": {"content": "antigravity:Message"}}'
+    tagged = b'{"value": {"content": 1}, "types": {"content": "antigravity:Nowhere"}}'
     loaded = set(sys.modules)
-    unknown = registry.decode("antigravity.Message", JSON, b"{}")
-    with pytest.raises(SerializationError, match="'antigravity:Message'"):
+    unknown = registry.decode("antigravity.Nowhere", JSON, b"{}")
+    with pytest.raises(SerializationError, match="'antigravity:Nowhere'"):
         registry.decode("Envelope[Any]", "application/vnd.zmqagents.tagged+json", tagged)
     assert isinstance(unknown, UnknownPayload)
     assert "antigravity" not in sys.modules
     assert set(sys.modules) == loaded
+
+
+def test_class_found_by_a_payload_opens_no_further_module(new_module: NewModule) -> None:
+    shop, library = new_module("shop", "Item"), new_module("library", "Shared", "Internal")
+    shop.Shared = library.Shared
+    registry = PayloadRegistry()
+    registry.add_class(shop.Item)
+    assert registry.decode("Shared", JSON, b'{"text": "x"}') == library.Shared("x")
+    assert isinstance(registry.decode("Internal", JSON, b'{"text": "x"}'), UnknownPayload)

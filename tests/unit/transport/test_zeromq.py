@@ -185,8 +185,10 @@ async def test_close_does_not_block_the_event_loop_while_it_lingers(node: MakeNo
     assert isinstance(b.transport, ZeroMqTransport)
     assert b.transport._sockets is not None
     b.transport._sockets.router_reader.close()
-    while a.send(1, bytes(1 << 20)):  # until all queues are full: nobody reads them
-        pass
+    refused = 0
+    while refused < 20:  # until all queues are full, those of the I/O threads too: nobody reads them
+        refused = 0 if a.send(1, bytes(1 << 20)) else refused + 1
+        await asyncio.sleep(0.002)
     closing = asyncio.ensure_future(a.close())
     turns = 0
     while not closing.done():

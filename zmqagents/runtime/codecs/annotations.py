@@ -6,12 +6,10 @@ import dataclasses
 import inspect
 import sys
 import types
-from collections.abc import Iterable
 from typing import (
     Annotated,
     Any,
     Final,
-    Literal,
     NewType,
     Optional,
     TypeVar,
@@ -105,21 +103,17 @@ def is_special(metadata: Any) -> bool:
     return hasattr(metadata, "__get_pydantic_core_schema__") and not isinstance(metadata, _HARMLESS)
 
 
-def merge_containers(members: Iterable[Any]) -> list[Any]:
-    """The members of a union, ``list[A]`` and ``list[B]`` made one ``list[A | B]``, as one list looks like another."""
-    merged: dict[Any, Any] = {}
-    for member in members:
+def union_members(annotation: Any) -> list[Any]:
+    """The members of a union without None, those of unions within it included."""
+    members: list[Any] = []
+    for member in get_args(annotation):
         bare, special = peel(member)
-        origin, arguments = get_origin(bare), get_args(bare)
-        endless = origin is not tuple or arguments[-1:] == (Ellipsis,)
-        if special or is_union(bare) or origin in {None, Literal, *_WRAPPERS} or not arguments or not endless:
-            merged[len(merged)] = member
-        elif origin in merged:
-            both = zip(get_args(merged[origin]), arguments, strict=True)
-            merged[origin] = origin[tuple(a if a is b else Union[a, b] for a, b in both)]  # noqa: UP007
-        else:
-            merged[origin] = bare
-    return list(merged.values())
+        meant = alias_value(bare) or bare
+        if is_union(meant) and not special:
+            members += union_members(meant)
+        elif bare not in {None, types.NoneType}:
+            members.append(member)
+    return members
 
 
 def alias_value(annotation: Any) -> Any | None:

@@ -12,7 +12,7 @@ import inspect
 from collections import OrderedDict
 from functools import lru_cache
 from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import Any, ForwardRef, get_args, get_origin
 
 from google.protobuf.message import Message
 from pydantic import BaseModel, JsonValue, PydanticUserError, RootModel
@@ -23,12 +23,12 @@ from zmqagents.runtime.codecs.annotations import (
     dataclass_annotations,
     is_special,
     is_union,
-    merge_containers,
     peel,
+    union_members,
 )
 from zmqagents.runtime.codecs.containers import DictShape, SequenceShape, TupleShape
 from zmqagents.runtime.codecs.instances import DataclassInstance, ModelInstance, RootInstance
-from zmqagents.runtime.codecs.names import choose, class_key, is_structured
+from zmqagents.runtime.codecs.names import choose, class_key, is_class, is_structured
 from zmqagents.runtime.codecs.places import AnyShape, ClassShape, OptionalShape, UnionShape
 from zmqagents.runtime.codecs.scalars import NATIVE, BytesShape, EnumShape, FloatShape, LeafShape, NativeShape
 from zmqagents.runtime.codecs.shape import Instance, Shape, UnfitError
@@ -71,7 +71,7 @@ def shape_of(annotation: Any, *, in_model: bool) -> Shape:
     bare, special = peel(annotation)
     if special and in_model:
         return _leaf_or_class(annotation, in_model=in_model)
-    if bare is JsonValue:
+    if bare is JsonValue or isinstance(bare, (str, ForwardRef)):  # text is a name that nobody could resolve
         return _any_shape()
     alias = alias_value(bare)
     if alias is not None:
@@ -139,8 +139,7 @@ def _open_fields(cls: type[BaseModel]) -> dict[str, Shape]:
 
 
 def _union(annotation: Any, *, in_model: bool) -> Shape:
-    arguments = merge_containers(arg for arg in get_args(annotation) if arg is not NoneType)
-    members = [shape_of(arg, in_model=in_model) for arg in arguments]
+    members = [shape_of(member, in_model=in_model) for member in union_members(annotation)]
     if any(isinstance(member, AnyShape) for member in members):
         return _any_shape()
     if len(members) == 1:
@@ -170,7 +169,7 @@ def _container(annotation: Any, *, in_model: bool) -> Shape | None:
 def _scalar(annotation: Any, *, in_model: bool) -> Shape:
     if is_structured(get_origin(annotation)):
         annotation = get_origin(annotation)  # Box[int]: an instance of a generic dataclass doesn't know its arguments
-    if not isinstance(annotation, type):
+    if not is_class(annotation):
         return _leaf_or_class(annotation, in_model=in_model)
     if annotation in NATIVE:
         return NativeShape(annotation)
@@ -186,7 +185,7 @@ def _scalar(annotation: Any, *, in_model: bool) -> Shape:
 
 def _leaf_or_class(annotation: Any, *, in_model: bool) -> Shape:
     """Pydantic's way for what it can handle, else any class below the declared one."""
-    if isinstance(annotation, type):
+    if is_class(annotation):
         structured = is_structured(annotation) or annotation is BaseModel
         if structured or inspect.isabstract(annotation) or issubclass(annotation, Message):
             return _class_shape(annotation, in_model=in_model)
@@ -195,10 +194,10 @@ def _leaf_or_class(annotation: Any, *, in_model: bool) -> Shape:
     except (PydanticUserError, NameError):  # no schema for it, or it mentions what isn't defined
         if is_typeddict(annotation):  # pydantic doesn't take typing's own before Python 3.12
             return DictShape(NativeShape(str), _any_shape())
-        if isinstance(annotation, type):
+        if is_class(annotation):
             return _class_shape(annotation, in_model=in_model)
         return _any_shape()
-    if isinstance(annotation, type):
+    if is_class(annotation):
         _known[class_key(annotation)] = annotation
     return leaf
 

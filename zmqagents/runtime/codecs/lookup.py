@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from zmqagents.errors import SerializationError
-from zmqagents.runtime.codecs.names import describe, is_current, is_message_class, type_name
+from zmqagents.runtime.codecs.names import describe, is_class, is_current, is_message_class, type_name
 
 # Longer than any real class name; what is longer isn't looked for.
 _NAME_LIMIT = 512
@@ -44,7 +44,7 @@ def _in_module(module: str, name: str) -> Iterator[type[Any]]:
     generic, bracket, _ = name.partition("[")
     if bracket:
         origin = space.get(generic)
-        below: list[type[Any]] = type.__subclasses__(origin) if isinstance(origin, type) else []
+        below: list[type[Any]] = type.__subclasses__(origin) if is_class(origin) else []
         yield from (cls for cls in below if _is(cls, name))
         return
     parts = name.split(".")

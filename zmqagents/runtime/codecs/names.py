@@ -14,7 +14,8 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import Any, cast
+from types import GenericAlias
+from typing import Any, TypeGuard, cast
 
 from google.protobuf.message import Message
 from pydantic import BaseModel
@@ -40,22 +41,27 @@ def describe(cls: type[Any]) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
+def is_class(candidate: object) -> TypeGuard[type[Any]]:
+    """Whether something is a class; ``list[int]`` is none, though Python 3.10 says it is."""
+    return isinstance(candidate, type) and not isinstance(candidate, GenericAlias)
+
+
 def is_structured(cls: object) -> bool:
     """Whether ``cls`` is a dataclass or a pydantic model: a class whose instances are built from named fields."""
-    if not isinstance(cls, type):
+    if not is_class(cls):
         return False
     return dataclasses.is_dataclass(cls) or (issubclass(cls, BaseModel) and cls is not BaseModel)
 
 
 def is_message_class(cls: object) -> bool:
     """Whether instances of ``cls`` travel without a serializer of the user's: dataclass, pydantic model, Protobuf."""
-    return is_structured(cls) or (isinstance(cls, type) and issubclass(cls, Message) and cls.DESCRIPTOR is not None)
+    return is_structured(cls) or (is_class(cls) and issubclass(cls, Message) and cls.DESCRIPTOR is not None)
 
 
 def _make_key(cls: type[Any]) -> str:
     generic = getattr(cls, "__pydantic_generic_metadata__", None)
     if generic and generic["origin"] is not None:
-        arguments = (class_key(arg) if isinstance(arg, type) else repr(arg) for arg in generic["args"])
+        arguments = (class_key(arg) if is_class(arg) else repr(arg) for arg in generic["args"])
         return f"{class_key(generic['origin'])}[{','.join(arguments)}]"
     return f"{cls.__module__}:{cls.__qualname__}"
 

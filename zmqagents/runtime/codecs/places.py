@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from functools import cached_property
-from types import NoneType
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -30,9 +29,10 @@ from zmqagents.runtime.codecs.shape import Dumped, Instance, Shape, TypeTable, U
 # What a format may hold as it is; CBOR could bring more, which nobody here wrote.
 _PLAIN = NATIVE | {float, bytes}
 _NATIVE_KEYS: dict[str, NativeShape] = {class_key(cls): NativeShape(cls) for cls in NATIVE}
+# Members of a union by key. Keys come from peers, and several can mean one class, hence the bound.
+_MEMO_LIMIT = 256
 _KEYED_BYTES = BytesShape(keyed=True)
 _FLOAT = FloatShape()
-NONE_KEY = class_key(NoneType)
 
 
 class ClassShape(Shape):
@@ -80,7 +80,8 @@ class ClassShape(Shape):
         key, tables = split(table)
         cls = self.cls if key is None else loaded_subclass(self.cls, key)
         if cls is None:
-            raise UnfitError(f"{key!r} is no loaded kind of {describe(self.cls)}: import the module that defines it")
+            what = "write it out once, as in the key" if "[" in str(key) else "import the module that defines it"
+            raise UnfitError(f"{key!r} is no loaded kind of {describe(self.cls)}: {what}")
         if not is_structured(cls):
             raise UnfitError(f"{describe(cls)} is neither a dataclass nor a pydantic model")
         return self._instance(cls).load(data, tables)
@@ -100,14 +101,6 @@ class OptionalShape(Shape):
         return value is None or self._inner.exact(value)
 
     @override
-    def key_of(self, value: Any) -> str:
-        return NONE_KEY if value is None else self._inner.key_of(value)
-
-    @override
-    def claims(self, key: str) -> bool:
-        return key == NONE_KEY or self._inner.claims(key)
-
-    @override
     def accepts(self, value: Any) -> bool:
         return value is None or self._inner.accepts(value)
 
@@ -121,16 +114,21 @@ class OptionalShape(Shape):
 
 
 class UnionShape(Shape):
-    """One of several shapes, or None, with a key wherever the plain data alone could mean more than one of them."""
+    """One of several shapes, or None, with a key wherever the plain data alone could mean more than one of them.
+
+    Between several lists, or several dictionaries, a key alone doesn't tell: there it is ``<member's index>#<key>``.
+    """
 
     def __init__(self, members: list[Shape], annotation: Any) -> None:
-        """``members`` without None; ``annotation`` is the union itself, for data that carries no key."""
+        """``members`` without None or unions; ``annotation`` is the union itself, for data that carries no key."""
         self._members = members
         self._annotation = annotation
-        self._natives = {m.cls for m in members if isinstance(m, NativeShape)}
+        self._found: dict[str, Shape] = {}
         self._floats = any(isinstance(m, FloatShape) for m in members)
         self._arrays = [m for m in members if isinstance(m, (SequenceShape, TupleShape))]
         self._objects = [m for m in members if isinstance(m, (DictShape, ClassShape))]
+        dicts = [m for m in members if isinstance(m, DictShape)]
+        self._indexed = [*self._arrays * (len(self._arrays) > 1), *dicts * (len(dicts) > 1)]
         known = (NativeShape, FloatShape, SequenceShape, TupleShape, DictShape, ClassShape)
         # A date or an enum beside text, say: then even text needs a key.
         self._others = any(not isinstance(m, known) for m in members)
@@ -145,14 +143,6 @@ class UnionShape(Shape):
         return member is not None and (member.closed or member.exact(value))
 
     @override
-    def key_of(self, value: Any) -> str:
-        return NONE_KEY if value is None else self._member(value).key_of(value)
-
-    @override
-    def claims(self, key: str) -> bool:
-        return any(member.claims(key) for member in self._members)
-
-    @override
     def accepts(self, value: Any) -> bool:
         return value is None or any(member.accepts(value) for member in self._members)
 
@@ -160,21 +150,27 @@ class UnionShape(Shape):
     def dump(self, value: Any, *, binary: bool) -> Dumped:
         if value is None:
             return None, None
-        member = self._member(value)
-        data, table = member.dump(value, binary=binary)
-        if self._plain_member(value) is not None:
-            return data, table
-        key, tables = split(table)
-        return data, join(key or member.key_of(value), tables)
+        plain = self._plain_member(value)
+        if plain is not None:
+            return plain.dump(value, binary=binary)
+        failure: UnfitError | None = None
+        for member in self._candidates(value):
+            try:
+                data, table = member.dump(value, binary=binary)
+            except UnfitError as error:  # a list of something else, say
+                failure = failure or error
+                continue
+            key, tables = split(table)
+            key = key or member.key_of(value)
+            return data, join(f"{self._members.index(member)}#{key}" if member in self._indexed else key, tables)
+        raise failure or UnfitError(f"holds {kind_of(value)}, which is none of the declared types")
 
     @override
     def load(self, data: Any, table: TypeTable | None) -> Any:
-        key, _ = split(table)
+        key, tables = split(table)
         if key is not None:
-            for member in self._members:
-                if member.claims(key):
-                    return member.load(data, table)
-            raise UnfitError(f"{key!r} is none of the types declared here, or its module isn't loaded")
+            member, key = self._named(key)
+            return member.load(data, join(key, tables))
         if data is None:
             return None
         likely = None if self._others else self._by_data(data)
@@ -183,6 +179,23 @@ class UnionShape(Shape):
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:
         return adapter_for(self._annotation)
+
+    def _named(self, key: str) -> tuple[Shape, str]:
+        """The member that a key means, and the key without its index. Raises UnfitError."""
+        found = self._found.get(key)
+        if found is not None:
+            return found, key
+        index, mark, rest = key.partition("#")
+        for number, member in enumerate(self._members):
+            if mark and member in self._indexed:
+                if str(number) == index:
+                    return member, rest
+            elif member.claims(key):
+                if len(self._found) >= _MEMO_LIMIT:
+                    self._found.clear()
+                self._found[key] = member
+                return member, key
+        raise UnfitError(f"{key!r} is none of the types declared here, or its module isn't loaded")
 
     def _by_data(self, data: Any) -> Shape | None:
         if type(data) is list:
@@ -198,8 +211,8 @@ class UnionShape(Shape):
         if self._others:
             return None
         cls = type(value)
-        if cls in self._natives or (cls is float and self._floats):
-            return self._member(value)
+        if cls in NATIVE or cls is float:
+            return next((m for m in self._members if m.key == class_key(cls)), None)
         if cls in KIND_KEYS:
             fits = len(self._arrays) == 1 and (isinstance(self._arrays[0], TupleShape) or cls is list)
             return self._arrays[0] if fits else None
@@ -209,14 +222,11 @@ class UnionShape(Shape):
             return only if same else None
         return None
 
-    def _member(self, value: Any) -> Shape:
-        """The member for a value: of its very class before one of a base class. Raises UnfitError."""
+    def _candidates(self, value: Any) -> list[Shape]:
+        """Members that a value may belong to, those of its very class first."""
         key = class_key(type(value))
-        exact = [m for m in self._members if (m.cls is type(value) if isinstance(m, ClassShape) else m.key == key)]
-        for member in exact or self._members:
-            if member.accepts(value):
-                return member
-        raise UnfitError(f"holds {kind_of(value)}, which is none of the declared types")
+        fitting = [m for m in self._members if m.accepts(value)]
+        return sorted(fitting, key=lambda m: (m.cls is not type(value)) if isinstance(m, ClassShape) else m.key != key)
 
 
 class AnyShape(Shape):
@@ -247,14 +257,6 @@ class AnyShape(Shape):
         if cls is list:
             return all(map(self.exact, value))
         return cls is dict and self._pairs.exact(value)
-
-    @override
-    def key_of(self, value: Any) -> str:
-        return class_key(type(value))
-
-    @override
-    def claims(self, key: str) -> bool:
-        return True
 
     @override
     def accepts(self, value: Any) -> bool:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict, override
 
-from zmqagents.runtime.codecs.names import class_key
+from zmqagents.runtime.codecs.names import class_key, is_class
 from zmqagents.runtime.codecs.shape import Dumped, Shape, TypeTable, UnfitError, bounded, kind_of, split
 
 NATIVE: frozenset[type] = frozenset({str, int, bool, NoneType})
@@ -161,7 +161,7 @@ class LeafShape(Shape):
 
     def __init__(self, annotation: Any) -> None:
         """Raises pydantic's PydanticUserError if pydantic can't handle the type."""
-        self._cls = annotation if isinstance(annotation, type) and not is_typeddict(annotation) else None
+        self._cls = annotation if is_class(annotation) and not is_typeddict(annotation) else None
         self.key = repr(annotation) if self._cls is None else class_key(self._cls)
         # A dataclass may hold Decimal("NaN"); a model that may not checks that by itself.
         infinite = Annotated[decimal.Decimal, Field(allow_inf_nan=True)]
@@ -193,13 +193,19 @@ class LeafShape(Shape):
 
 
 def adapter_for(annotation: Any) -> TypeAdapter[Any]:
-    """Pydantic's adapter for a type. Raises PydanticUserError if pydantic can't handle it."""
+    """Pydantic's adapter for a type.
+
+    Raises PydanticUserError if pydantic can't handle it, NameError if it mentions what isn't defined.
+    """
     try:
-        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=False))
+        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=False))
     except PydanticUserError as error:
         if error.code != "type-adapter-config-unused":
             raise
-        return TypeAdapter(annotation)  # a TypedDict or a model brings its own settings
+        adapter = TypeAdapter(annotation)  # a TypedDict or a model brings its own settings
+    if not adapter.pydantic_complete:
+        raise NameError(f"{annotation!r} mentions what isn't defined")
+    return adapter
 
 
 def validated(adapter: TypeAdapter[Any], data: Any) -> Any:

@@ -19,7 +19,8 @@ Names instead of addresses: libzmq resolves them in its I/O thread, which answer
 
 **Known limits of libzmq.** A queue is bounded in messages, not bytes, and a message that never ends is kept until its
 connection is. A part that takes longer than the heartbeat timeout to arrive ends its connection, because PONG waits
-behind it.
+behind it. Two dialled paths to one peer: its ROUTER answers on the newer, and what is sent on the older is lost until
+that one goes down; so a peer is dialled on one path at a time.
 """
 
 from __future__ import annotations
