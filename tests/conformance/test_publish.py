@@ -257,6 +257,7 @@ async def test_chain_of_events_goes_on_between_two_processes(bench: Bench, log: 
     await bench.start("here", "there", "watcher")
     await bench.publish(Number(6), DefaultTopicId(), sender=AgentId("here", "default"))
     await within(done.wait())
+    await bench.idle()
     assert [(seen.agent.type, seen.message.value) for seen in log] == [
         ("there", 6),
         ("here", 5),

@@ -75,12 +75,12 @@ class Cluster:
         self._made: list[ZmqAgentRuntime] = []
 
     def make(self, **settings: Any) -> ZmqAgentRuntime:
-        """A runtime that is not started; its seeds are the nodes that run already."""
-        seeds = [endpoint_of(one) for one in self._made if one._lifecycle.running is not None]
-        number = len(self._made) + 1
-        made = ZmqAgentRuntime(
-            **{"cluster": self.name, "instance_id": f"node-{number}", "discovery": "none", "seeds": seeds, **settings}
-        )
+        """A runtime that is not started; its seeds are the nodes that run already, unless it uses mDNS."""
+        settings = {"cluster": self.name, "instance_id": f"node-{len(self._made) + 1}", "discovery": "none", **settings}
+        if settings["discovery"] == "none":
+            running = [endpoint_of(one) for one in self._made if one._lifecycle.running is not None]
+            settings.setdefault("seeds", running)
+        made = ZmqAgentRuntime(**settings)
         self._made.append(made)
         return made
 

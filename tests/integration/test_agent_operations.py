@@ -82,7 +82,7 @@ async def test_states_of_agents_that_live_elsewhere_are_left_out_when_they_are_l
 
 async def test_state_that_is_no_json_is_an_error_that_says_so(pair: tuple[ZmqAgentRuntime, ZmqAgentRuntime]) -> None:
     _, caller = pair
-    with pytest.raises(SerializationError, match="secretive/default.*not JSON serializable"):
+    with pytest.raises(SerializationError, match=r"secretive/default.*not JSON serializable"):
         await within(caller.agent_save_state(agent("secretive")))
     with pytest.raises(SerializationError, match="has to be JSON"):
         await within(caller.agent_load_state(agent("secretive"), {"secret": object()}))

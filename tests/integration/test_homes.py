@@ -85,7 +85,9 @@ async def test_agents_of_a_process_that_left_live_on_in_the_others(cluster: Clus
     await within(runtimes[0].stop())
     after = await homes(runtimes[1])
     assert "p0" not in after
-    assert [new for old, new in zip(before, after, strict=True) if old != "p0"] == [old for old in before if old != "p0"]
+    assert [new for old, new in zip(before, after, strict=True) if old != "p0"] == [
+        old for old in before if old != "p0"
+    ]
     assert await homes(runtimes[2]) == after
 
 

@@ -54,7 +54,9 @@ async def test_first_publish_after_start_reaches_every_process_that_is_there(clu
     publisher = cluster.make(discovery="mdns")
     await within(publisher.start())
     await publisher.publish_message(Text("news"), DefaultTopicId())
-    assert sorted([(await member.report("event"))["agent"] for member in members]) == [f"l{n}/default" for n in range(3)]
+    assert sorted([(await member.report("event"))["agent"] for member in members]) == [
+        f"l{n}/default" for n in range(3)
+    ]
 
 
 async def test_first_call_after_start_finds_its_agent_without_waiting(cluster: Cluster) -> None:
@@ -153,7 +155,9 @@ async def test_waiting_for_agents_counts_processes_that_pin_one(cluster: Cluster
 
 async def test_waiting_for_agents_in_vain_is_a_timeout_error_with_what_there_is(cluster: Cluster) -> None:
     host = await cluster.host(Echo)
-    with pytest.raises(TimeoutError, match=rf"^1 processes of cluster '{cluster.name}' host agent type 'echo' after 0.05 s"):
+    with pytest.raises(
+        TimeoutError, match=rf"^1 processes of cluster '{cluster.name}' host agent type 'echo' after 0.05 s"
+    ):
         await within(host.wait_for_agents("echo", 3, 0.05))
 
 

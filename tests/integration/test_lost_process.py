@@ -63,7 +63,9 @@ async def test_call_to_the_type_of_a_killed_process_is_answered_by_another_host(
     await caller.wait_for_agents("where", 2, 10)
     first.kill()
     answers = await within(
-        asyncio.gather(*(caller.send_message(Text("?"), AgentId("where", str(n))) for n in range(20)), return_exceptions=True)
+        asyncio.gather(
+            *(caller.send_message(Text("?"), AgentId("where", str(n))) for n in range(20)), return_exceptions=True
+        )
     )
     lost = [answer for answer in answers if isinstance(answer, PeerLost)]
     assert [answer for answer in answers if answer not in lost] == [Number(second.pid)] * (20 - len(lost))

@@ -37,8 +37,7 @@ async def test_chain_of_seeds_becomes_a_full_mesh(cluster: Cluster) -> None:
     b = await cluster.host(seeds=[endpoint_of(a)])
     c = await cluster.host(seeds=[endpoint_of(b)])
     await Echo.register(a, "echo", Echo)
-    for runtime, others in ((a, {"node-2", "node-3"}), (b, {"node-1", "node-3"}), (c, {"node-1", "node-2"})):
-        await eventually(lambda runtime=runtime, others=others: {peer.instance_id for peer in runtime.peers()} == others)  # type: ignore[misc]
+    await eventually(lambda: [len(runtime.peers()) for runtime in (a, b, c)] == [2, 2, 2])
     await within(b.stop())
     assert await within(c.send_message(Text("hi"), agent("echo"))) == Text("hi")
 
@@ -105,3 +104,14 @@ async def test_clusters_on_one_host_that_find_their_own_by_mdns_do_not_mix(clust
         with pytest.raises(UndeliverableException):
             await within(theirs.send_message(Text("hi"), agent("echo")))
         assert (mine.peers(), theirs.peers()) == ([], [])
+
+
+async def test_process_that_is_a_seed_and_found_by_mdns_is_reached_at_once(cluster: Cluster) -> None:
+    host = await cluster.host(Echo, discovery="mdns")
+    loop = asyncio.get_running_loop()
+    for _ in range(5):
+        began_s = loop.time()
+        caller = await cluster.host(discovery="mdns", seeds=[endpoint_of(host)])
+        assert await within(caller.send_message(Text("hi"), agent("echo"))) == Text("hi")
+        assert loop.time() - began_s < 1
+        await within(caller.stop())

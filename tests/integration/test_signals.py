@@ -70,3 +70,28 @@ async def test_second_sigterm_ends_the_process_at_once(cluster: Cluster, launch:
     assert await member.exit_code(5) == -signal.SIGTERM
     with pytest.raises(BaseException):  # noqa: B017, PT011
         await within(call)
+
+
+async def test_calls_under_way_are_answered_or_certainly_not_executed_when_their_target_ends(
+    cluster: Cluster, launch: Launch
+) -> None:
+    caller = await cluster.host(discovery="mdns", discovery_timeout_s=0.3)
+    member = await launch("member", cluster=cluster.name, agents=["where"])
+    await member.report("started")
+    await within(caller.wait_for_agents("where"))
+    answered = 0
+
+    async def keep_calling() -> str:
+        nonlocal answered
+        try:
+            while True:
+                assert await caller.send_message(Text("?"), agent("where")) == Number(member.pid)
+                answered += 1
+        except Exception as error:  # noqa: BLE001 - which one is the question
+            return type(error).__name__
+
+    callers = asyncio.gather(*(keep_calling() for _ in range(64)))
+    await eventually(lambda: answered > 500)
+    member.signal(signal.SIGTERM)
+    assert await within(callers) == ["AgentNotFound"] * 64
+    assert await member.exit_code() == 0

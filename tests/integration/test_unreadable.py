@@ -8,13 +8,23 @@ from dataclasses import make_dataclass
 from typing import Any
 
 import pytest
-from autogen_core import AgentId, BaseAgent, DefaultTopicId, MessageContext, MessageSerializer, RoutedAgent, message_handler
+from autogen_core import (
+    AgentId,
+    BaseAgent,
+    DefaultTopicId,
+    MessageContext,
+    MessageSerializer,
+    RoutedAgent,
+    TypeSubscription,
+    message_handler,
+    try_get_known_serializers_for_type,
+)
 
 from tests.integration.agents import Echo, agent
-from tests.integration.clusters import Cluster, new_name, node_of, within
+from tests.integration.clusters import Cluster, eventually, node_of, within
 from tests.integration.messages import Text, Whatever
 from tests.integration.processes import Launch
-from zmqagents import SerializationError, ZmqAgentRuntime
+from zmqagents import SerializationError
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +47,8 @@ class Giver(RoutedAgent):
 class JsonOf(MessageSerializer[Any]):
     """A serializer by hand, under a type name that only one side knows."""
 
-    def __init__(self, type_name: str) -> None:
+    def __init__(self, cls: type[Any], type_name: str) -> None:
+        self.cls = cls
         self._type_name = type_name
 
     @property
@@ -57,11 +68,15 @@ class JsonOf(MessageSerializer[Any]):
 
 async def test_call_with_a_class_that_nobody_can_serialize_fails_at_once_and_says_what_to_do(cluster: Cluster) -> None:
     _, caller = await cluster.pair(Echo)
-    with pytest.raises(SerializationError, match=r"NotAMessage.*can't be serialized: make it a dataclass.*add_message_serializer"):
+    with pytest.raises(
+        SerializationError, match=r"NotAMessage.*can't be serialized: make it a dataclass.*add_message_serializer"
+    ):
         await within(caller.send_message(NotAMessage(), agent("echo")), 1)
 
 
-async def test_event_of_a_class_that_nobody_can_serialize_fails_at_its_publisher(cluster: Cluster, launch: Launch) -> None:
+async def test_event_of_a_class_that_nobody_can_serialize_fails_at_its_publisher(
+    cluster: Cluster, launch: Launch
+) -> None:
     caller = await cluster.host(discovery="mdns")
     listener = await launch("member", cluster=cluster.name, agents=["listener"])
     await listener.report("started")
@@ -86,7 +101,9 @@ async def test_call_with_a_type_that_the_receiver_does_not_know_is_an_error_that
     member = await launch("member", cluster=cluster.name, instance_id="receiver", agents=["anything"])
     await member.report("started")
     unheard_of = make_dataclass("UnheardOf", [("content", str)], namespace={"__module__": __name__})
-    with pytest.raises(SerializationError, match=r"'UnheardOf' as application/json is not known.*anything/default.*receiver"):
+    with pytest.raises(
+        SerializationError, match=r"'UnheardOf' as application/json is not known.*anything/default.*receiver"
+    ):
         await within(caller.send_message(unheard_of("hi"), agent("anything")))
     assert await within(caller.send_message(Text("hi"), agent("anything"))) is None
 
@@ -110,17 +127,12 @@ async def test_reply_of_a_type_that_the_caller_does_not_know_is_an_error_that_sa
 
     host = cluster.make()
     await Answering.register(host, "answering", lambda: Answering("answers"))
-    host.add_message_serializer(_named(Whatever, "OnlyTheHostKnows"))
+    host.add_message_serializer(try_get_known_serializers_for_type(Text))
+    host.add_message_serializer(JsonOf(Whatever, "OnlyTheHostKnows"))
     await within(host.start())
     caller = await cluster.host()
     with pytest.raises(SerializationError, match=r"node-1.*'OnlyTheHostKnows'.*import its class.*register it"):
         await within(caller.send_message(Text("?"), agent("answering")))
-
-
-def _named(cls: type[Any], type_name: str) -> JsonOf:
-    serializer = JsonOf(type_name)
-    serializer.cls = cls  # type: ignore[attr-defined]
-    return serializer
 
 
 @pytest.mark.parametrize("text", ["\ud800", "x" * 1_025], ids=["a lone surrogate", "too long"])
@@ -143,7 +155,8 @@ async def test_text_that_the_wire_cannot_carry_is_an_error_of_its_sender_and_dis
 
 async def test_wrong_text_of_an_event_is_an_error_of_its_publisher(cluster: Cluster, launch: Launch) -> None:
     host, caller = await cluster.pair(Echo)
-    await _subscribe(host, caller)
+    await host.add_subscription(TypeSubscription("news", "echo"))
+    await eventually(lambda: node_of(caller).directory.agent_types("news"))
     for publish in (
         caller.publish_message(Text("?"), DefaultTopicId("news", "\ud800")),
         caller.publish_message(Text("?"), DefaultTopicId("news", "x" * 2_000)),
@@ -154,12 +167,3 @@ async def test_wrong_text_of_an_event_is_an_error_of_its_publisher(cluster: Clus
             await within(publish)
     assert await within(caller.send_message(Text("hi"), agent("echo"))) == Text("hi")
     assert node_of(caller).state.counters.resets == 0
-
-
-async def _subscribe(host: ZmqAgentRuntime, other: ZmqAgentRuntime) -> None:
-    from autogen_core import TypeSubscription
-
-    from tests.integration.clusters import eventually
-
-    await host.add_subscription(TypeSubscription("news", "echo"))
-    await eventually(lambda: node_of(other).directory.agent_types("news"))

@@ -66,11 +66,16 @@ class Model:
             entry.agent_type
             for record in self.active
             for entry in record.subscriptions.values()
-            if (entry.kind is EXACT and entry.match == topic) or (entry.kind is PREFIX and topic.startswith(entry.match))
+            if (entry.kind is EXACT and topic == entry.match)
+            or (entry.kind is PREFIX and entry.match in prefixes(topic))
         }
 
     def opaque_owners(self) -> dict[NodeId, int]:
         return Counter(r.node_id for r in self.active for e in r.subscriptions.values() if e.kind is OPAQUE)
+
+
+def prefixes(text: str) -> list[str]:
+    return [text[:length] for length in range(len(text) + 1)]
 
 
 def check(directory: Directory, model: Model) -> None:

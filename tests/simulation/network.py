@@ -255,8 +255,11 @@ class Network:
     def hand_over(self, dial: Dial) -> None:
         """A ROUTER has one connection for each routing id: the new one takes the place of the one before."""
         listener = self.listeners[dial.endpoint]
+        if dial.kind != "data":
+            return
         for connection in self.connections:
-            if connection.dialler is dial.owner and connection.listener is listener and connection.dial.kind == dial.kind:
+            between = connection.dialler is dial.owner and connection.listener is listener
+            if between and connection.dial.kind == dial.kind:
                 connection.close()
 
     def _between(self, one: str, other: str) -> list[Connection]:

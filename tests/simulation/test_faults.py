@@ -7,7 +7,7 @@ from tests.simulation.process import Process, converged, start
 from tests.unit.protocol.builders import make_record, node_id
 from zmqagents.errors import WireCode
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.codec import encode_envelope
+from zmqagents.protocol.codec import encode_envelope, pack_records
 from zmqagents.protocol.effects import Fate
 from zmqagents.protocol.records import encode_record
 
@@ -208,7 +208,7 @@ class TestBrokenRules:
         a, b = start(network, "a", "b")
         good = encode_record(make_record("good"))
         for records in ([b"bad", good], [encode_record(make_record("x", cluster="other"))]):
-            push = f.SyncPush(0, True, [], f_pack(records))
+            push = f.SyncPush(0, True, [], pack_records(records))
             a.do(lambda push=push: b.node._sync.pushed(b.node.state.peers[a.node_id], push, network.now_s))  # type: ignore[misc]
         assert b.node.membership.get(node_id("good")) is not None
         assert [stray.code for stray in b.strays] == []
@@ -233,9 +233,3 @@ class TestBrokenRules:
         assert [stray.code for stray in a.strays] == [WireCode.BAD_FIELD]
         assert a.members == {"a"}
         assert a.node.state.peers == {}
-
-
-def f_pack(records: list[bytes]) -> bytes:
-    from zmqagents.protocol.codec import pack_records
-
-    return pack_records(records)

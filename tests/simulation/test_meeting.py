@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from tests.simulation.network import Network
+from tests.simulation.process import Process, converged, start
 from zmqagents.errors import WireCode
 from zmqagents.protocol import effects as e
 from zmqagents.protocol import frames as f
-
-from tests.simulation.network import Network
-from tests.simulation.process import Process, converged, start
 
 
 def test_two_processes_find_each_other_by_discovery() -> None:
@@ -102,7 +101,7 @@ def test_records_spread_at_once_when_they_change() -> None:
 def test_lost_news_is_repaired_by_heartbeats() -> None:
     network = Network()
     a, b, c = start(network, "a", "b", "c")
-    network.run_until(lambda: a.node.is_quiet(), within_s=1.0)
+    network.run_until(a.node.is_quiet, within_s=1.0)
     network.gossip_loss = 1.0
     for other in (b, c):  # no link, so that news would come by gossip alone
         network.blip("a", other.name)

@@ -68,13 +68,22 @@ class Contacts:
                 and endpoint not in self._state.membership.own.endpoints
                 and len(self._seeds) < MAX_SEEDS
             ):
-                self._seeds[endpoint] = _Seed(self._dial((endpoint,), None, now_s))
+                self._seeds[endpoint] = _Seed(self._path_to(endpoint) or self._dial((endpoint,), None, now_s))
 
     def reach(self, peer: Peer, endpoints: tuple[str, ...], now_s: float) -> None:
         """Dial the peer if there is no path to it and none is being dialled."""
-        if peer.path is None and peer.dialled is None and endpoints:
-            peer.dialled = self._dial(endpoints, peer.node_id, now_s)
-            peer.dialled_up = False
+        if peer.path is not None or peer.dialled is not None or not endpoints:
+            return
+        for path, entry in self._dials.items():
+            if entry.node_id is None and entry.dial.endpoint in endpoints:  # a seed: now we know whose
+                self.identify(path, peer.node_id, now_s)
+                return
+        peer.dialled = self._dial(endpoints, peer.node_id, now_s)
+        peer.dialled_up = False
+
+    def _path_to(self, endpoint: str) -> int | None:
+        """The path on which the endpoint is being dialled."""
+        return next((path for path, entry in self._dials.items() if entry.dial.endpoint == endpoint), None)
 
     def is_seed(self, endpoints: tuple[str, ...]) -> bool:
         """Whether one of the endpoints was given as a seed."""
@@ -97,16 +106,16 @@ class Contacts:
         for seed in self._seeds.values():
             if seed.path == path:
                 seed.node_id = node_id
-        known = self._state.peers.get(node_id)
-        if node_id == self._state.node_id or (known is not None and known.dialled_up):
+        if node_id == self._state.node_id:
             self._hang_up(path)
             return
         peer = self._state.peer(node_id)
-        if peer.dialled is not None:  # elsewhere, and in vain so far
+        if peer.dialled is not None:  # its ROUTER has given our routing id to the newer connection (ROUTER_HANDOVER)
             self._hang_up(peer.dialled)
         entry.node_id = node_id
         peer.dialled, peer.dialled_up = path, entry.dial.up
-        self._greeter.greet(peer, path, now_s)
+        if entry.dial.up:
+            self._greeter.greet(peer, path, now_s)
 
     def wrong_node(self, path: PathId, now_s: float) -> None:
         """Another process answered on the path: the one we dialled is gone."""
@@ -223,28 +232,20 @@ class Contacts:
 
     def gossip_up(self, endpoint: str) -> None:
         """The connection with a member's PUB is complete."""
-        dial = self._gossip_dial(endpoint)
-        if dial is not None:
+        for _, dial in self._gossip.at(endpoint):
             dial.succeeded()
 
     def gossip_down(self, endpoint: str, now_s: float) -> None:
         """The connection with a member's PUB was lost."""
-        dial = self._gossip_dial(endpoint)
-        if dial is not None:
+        for _, dial in self._gossip.at(endpoint):
             dial.lost(now_s)
 
     def gossip_refused(self, endpoint: str, now_s: float) -> None:
         """Nobody listens at a member's PUB endpoint."""
-        node_id = self._gossip.node_at(endpoint)
-        if node_id is None:
-            return
         self.gossip_down(endpoint, now_s)
-        self._swap(*self._gossip.turn(node_id))
-        self.judge(node_id, now_s)
-
-    def _gossip_dial(self, endpoint: str) -> Dial | None:
-        node_id = self._gossip.node_at(endpoint)
-        return self._gossip.get(node_id) if node_id is not None else None
+        for node_id, _ in self._gossip.at(endpoint):
+            self._swap(*self._gossip.turn(node_id, now_s))
+            self.judge(node_id, now_s)
 
     def _swap(self, old: str | None, new: str | None) -> None:
         if old is not None:
@@ -273,8 +274,9 @@ class Contacts:
 
     def judge_all(self, now_s: float) -> None:
         """Judge whoever has a connection that is not up."""
-        for node_id, dial in self._gossip.items():
-            if not dial.up:
+        for node_id in self._gossip.nodes():
+            gossip = self._gossip.get(node_id)
+            if gossip is not None and not gossip.up:
                 self.judge(node_id, now_s)
         for entry in list(self._dials.values()):
             if entry.node_id is not None and not entry.dial.up:

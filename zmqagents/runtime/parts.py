@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from autogen_core import AgentRuntime, InterventionHandler
 from opentelemetry.trace import TracerProvider
 
 from zmqagents.config import RuntimeConfig
+from zmqagents.errors import LocalProtocolError
 from zmqagents.protocol.records import HostedType
 from zmqagents.runtime.activation import Agents
 from zmqagents.runtime.cluster import Cluster
@@ -23,6 +25,8 @@ from zmqagents.runtime.serialization import PayloadRegistry
 from zmqagents.runtime.subscriptions import Subscriptions
 from zmqagents.runtime.tasks import Tasks
 from zmqagents.runtime.telemetry import Telemetry
+
+logger = logging.getLogger("zmqagents")
 
 DEFAULT_WEIGHT = 100  # so that another host can be given a fraction or a multiple of it
 DEFAULT_POLICY = "by_key"
@@ -64,7 +68,7 @@ class Running:
         self.outbound = Outbound(config, self.driver, parts, self.tasks, self.refresh_record)
         self.publishing = Publishing(config, self.driver, parts, self.outbound, self.tasks, self.refresh_record)
         self.inbound = Inbound(config, self.driver, parts, self.publishing, self.tasks)
-        self.driver.before_flush = self.refresh_record
+        self.driver.before_flush = self._tell_what_changed
         self._record_stale = True
         self._readable_version = -1
 
@@ -89,6 +93,13 @@ class Running:
                 readable=parts.payloads.readable(),
             )
         )
+
+    def _tell_what_changed(self) -> None:
+        """As ``refresh_record``, where nobody can be told of an error, and what is to be sent must not wait for it."""
+        try:
+            self.refresh_record()
+        except (ValueError, LocalProtocolError):  # a name, or all of them together, that a record can't hold
+            logger.exception("the others don't learn what was registered here last: it can't be published")
 
     def is_idle(self) -> bool:
         """Whether no handler runs here, and whatever this process sent has been answered or finished."""

@@ -338,20 +338,24 @@ class ZmqAgentRuntime(AgentRuntime):
         *,
         expected_class: type[T] | None = None,
     ) -> AgentType:
-        """Host an agent type in this process; other processes may host it too, and share its agents."""
+        """Host an agent type in this process; other processes may host it too, and share its agents.
+
+        ValueError if no AgentId can have the type, or it is hosted here already; SerializationError if nobody can
+        serialize a message that ``expected_class`` handles.
+        """
         agent_type = type if isinstance(type, AgentType) else AgentType(type)
-        check_text("the agent type", agent_type.type)
-        self._parts.agents.add_factory(agent_type.type, agent_factory, expected_class)
+        check_text("the agent type", AgentId(agent_type, "any").type)
         if expected_class is not None:
             self._parts.payloads.add_handler_class(expected_class)
+        self._parts.agents.add_factory(agent_type.type, agent_factory, expected_class)
         self._record_changed()
         return agent_type
 
     async def register_agent_instance(self, agent_instance: Agent, agent_id: AgentId) -> AgentId:
         """Pin one agent to this process."""
         check_text("the agent id", agent_key(agent_id))
-        await self._parts.agents.add_instance(agent_instance, agent_id)
         self._parts.payloads.add_handler_class(agent_instance.__class__)
+        await self._parts.agents.add_instance(agent_instance, agent_id)
         self._record_changed()
         return agent_id
 

@@ -1,4 +1,4 @@
-"""A process of a cluster: hosts the agents that the test names, does what it commands, and ends as in AutoGen's docs."""
+"""A process of a cluster: hosts the agents that the test names, and does what it commands until it is told to end."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ import pytest
 
 from tests.unit.protocol.builders import EXACT, OPAQUE, PREFIX, make_record, node_id
 from zmqagents.protocol import directory as directory_module
-from zmqagents.protocol import placement
 from zmqagents.protocol.directory import Directory
 from zmqagents.protocol.placement import rendezvous_home, rendezvous_score
 from zmqagents.protocol.records import Phase, Record
@@ -36,7 +35,7 @@ class TestPlacement:
             def digest(self) -> bytes:
                 return digest
 
-        monkeypatch.setattr(placement.hashlib, "blake2b", lambda *_, **__: Fixed())
+        monkeypatch.setattr(hashlib, "blake2b", lambda *_, **__: Fixed())
         assert 0 < rendezvous_score(node_id(1), "worker/a", 1) < math.inf
 
     def test_nobody_is_home_where_there_are_no_hosts(self) -> None:
@@ -55,7 +54,7 @@ class TestPlacement:
         after = {key: rendezvous_home(key, hosts[:-1]) for key in KEYS}
         moved = {key for key in KEYS if before[key] != after[key]}
         assert moved == {key for key in KEYS if before[key] == node_id(5)}
-        assert len(set(after[key] for key in moved)) == 4, "all that are left take their part"
+        assert len({after[key] for key in moved}) == 4, "all that are left take their part"
 
     def test_hosts_share_agents_in_proportion_to_their_weights(self) -> None:
         weights = {node_id(1): 1, node_id(2): 2, node_id(3): 3}
@@ -124,7 +123,7 @@ class CountingText(str):
         self.looks += 1
         return super().__eq__(other)
 
-    def startswith(self, *args: object) -> bool:  # type: ignore[override]  # counts, whatever str takes
+    def startswith(self, *args: object) -> bool:
         self.looks += 1
         return super().startswith(*args)  # type: ignore[arg-type]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.protocol.builders import node_id
 from zmqagents.protocol.dialer import Dial
 from zmqagents.protocol.liveness import UNREACHABLE_AFTER_S, GossipDials, is_dead
@@ -20,6 +22,10 @@ def refused() -> Dial:
 
 def down(since_s: float) -> Dial:
     return Dial(("x",), since_s)
+
+
+def owners(dials: GossipDials, endpoint: str) -> list[bytes]:
+    return [node for node, _ in dials.at(endpoint)]
 
 
 class TestVerdict:
@@ -46,14 +52,14 @@ class TestGossipDials:
     def test_member_is_listened_to_at_its_first_endpoint(self) -> None:
         dials = GossipDials()
         assert dials.want(A, ("x", "y"), NOW_S) == (None, "x")
-        assert dials.node_at("x") == A
+        assert owners(dials, "x") == [A]
         assert dials.want(A, ("x", "y"), NOW_S) == (None, None)
 
     def test_changed_endpoints_are_dialled_instead_of_the_old_ones(self) -> None:
         dials = GossipDials()
         dials.want(A, ("x",), NOW_S)
         assert dials.want(A, ("y",), NOW_S) == ("x", "y")
-        assert (dials.node_at("x"), dials.node_at("y")) == (None, A)
+        assert (owners(dials, "x"), owners(dials, "y")) == ([], [A])
 
     def test_member_without_endpoints_is_not_listened_to(self) -> None:
         dials = GossipDials()
@@ -64,16 +70,9 @@ class TestGossipDials:
     def test_refused_endpoint_gives_way_to_the_next(self) -> None:
         dials = GossipDials()
         dials.want(A, ("x", "y"), NOW_S)
-        assert dials.turn(A) == ("x", "y")
-        assert (dials.node_at("x"), dials.node_at("y")) == (None, A)
-        assert dials.turn(A) == (None, None)
-
-    def test_refused_endpoint_does_not_give_way_to_one_of_another_member(self) -> None:
-        dials = GossipDials()
-        dials.want(A, ("x", "y"), NOW_S)
-        dials.want(B, ("y",), NOW_S)
-        assert dials.turn(A) == ("x", None)
-        assert dials.node_at("y") == B
+        assert dials.turn(A, NOW_S) == ("x", "y")
+        assert (owners(dials, "x"), owners(dials, "y")) == ([], [A])
+        assert dials.turn(A, NOW_S) == (None, None)
 
     def test_member_that_is_gone_is_not_listened_to_any_more(self) -> None:
         dials = GossipDials()
@@ -81,25 +80,42 @@ class TestGossipDials:
         dials.want(B, ("y",), NOW_S)
         assert dials.drop(A) == "x"
         assert dials.drop(A) is None
-        assert [node for node, _ in dials.items()] == [B]
-        assert dials.node_at("x") is None
+        assert dials.nodes() == [B]
+        assert owners(dials, "x") == []
 
-    def test_endpoint_belongs_to_the_member_that_took_it_last(self) -> None:
-        dials = GossipDials()
-        dials.want(A, ("x",), NOW_S)
-        dials.want(B, ("x",), NOW_S)
-        assert dials.node_at("x") == B
-        assert dials.drop(A) is None, "b is still listened to there"
-        assert dials.node_at("x") == B
 
-    def test_connection_goes_over_to_the_member_that_took_the_endpoint(self) -> None:
+class TestSharedEndpoint:
+    """One of two members has died and the other has taken its port; which is which shows."""
+
+    @pytest.fixture
+    def dials(self) -> GossipDials:
         dials = GossipDials()
         dials.want(A, ("x",), 0.0)
-        old = dials.get(A)
-        assert old is not None
-        old.succeeded()
-        dials.want(B, ("x",), NOW_S)
-        new = dials.get(B)
-        assert new is not None
-        assert new.up
-        assert (old.up, old.since_s) == (False, NOW_S)
+        [(_, dial)] = dials.at("x")
+        dial.succeeded()
+        assert dials.want(B, ("x",), NOW_S) == (None, None), "it is connected"
+        return dials
+
+    def test_connection_tells_of_neither_member_since_it_is_shared(self, dials: GossipDials) -> None:
+        for member in (A, B):
+            dial = dials.get(member)
+            assert dial is not None
+            assert (dial.up, dial.since_s) == (False, NOW_S)
+            assert is_dead([dial], NOW_S, NOW_S + UNREACHABLE_AFTER_S)
+            assert not is_dead([dial], NOW_S + 3, NOW_S + UNREACHABLE_AFTER_S), "this one is heard"
+
+    @pytest.mark.parametrize(("dead", "alive"), [(A, B), (B, A)])
+    def test_connection_tells_of_the_one_that_is_left(self, dials: GossipDials, dead: bytes, alive: bytes) -> None:
+        assert dials.drop(dead) is None, "the other is still listened to there"
+        dial = dials.get(alive)
+        assert dial is not None
+        assert dial.up
+        assert dials.drop(alive) == "x"
+
+    def test_both_members_are_refused_when_nobody_listens(self, dials: GossipDials) -> None:
+        for member, dial in dials.at("x"):
+            dial.lost(NOW_S)
+            dials.turn(member, NOW_S)
+            evidence = dials.get(member)
+            assert evidence is not None
+            assert evidence.refused

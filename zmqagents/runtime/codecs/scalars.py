@@ -10,7 +10,7 @@ import enum
 import math
 import uuid
 from types import NoneType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict, override
@@ -155,13 +155,15 @@ class EnumShape(Shape):
 class LeafShape(Shape):
     """A type that pydantic turns into JSON and back by itself: dates, UUID, Decimal, paths, TypedDict, images."""
 
-    __slots__ = ("_adapter", "_cls", "key")
+    __slots__ = ("_adapter", "_cls", "_literal", "key")
 
     closed = True
 
     def __init__(self, annotation: Any) -> None:
         """Raises pydantic's PydanticUserError if pydantic can't handle the type."""
         self._cls = annotation if is_class(annotation) and not is_typeddict(annotation) else None
+        # Pydantic writes any number or text where a Literal stands, without a warning.
+        self._literal = get_origin(annotation) is Literal
         self.key = repr(annotation) if self._cls is None else class_key(self._cls)
         # A dataclass may hold Decimal("NaN"); a model that may not checks that by itself.
         infinite = Annotated[decimal.Decimal, Field(allow_inf_nan=True)]
@@ -179,6 +181,8 @@ class LeafShape(Shape):
 
     @override
     def dump(self, value: Any, *, binary: bool) -> Dumped:
+        if self._literal and not self.accepts(value):
+            raise UnfitError(f"{value!r:.80} is none of {self.key}")
         try:
             return self._adapter.dump_python(value, mode="json", warnings="error"), None
         except ValueError as error:

@@ -1,0 +1,124 @@
+"""Settings: what they default to, where they come from, and that a wrong one says what to write."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from typing import Any
+
+import pytest
+
+from zmqagents.config import RuntimeConfig, Settings, check_broker_url, make_config
+from zmqagents.errors import ConfigError
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"cluster": ""}, "cluster='': write a text of 1 to 255 bytes"),
+    ({"cluster": "ü" * 128}, "write a text of 1 to 255 bytes"),
+    ({"cluster": 5}, "cluster=5: write a text"),
+    ({"instance_id": "x" * 256}, "write a text of 1 to 255 bytes"),
+    ({"discovery": "bonjour"}, "discovery='bonjour': write \"mdns\", or \"none\" to use seeds alone"),
+    ({"seeds": [5]}, "seeds=[5]: write a list of texts"),
+    ({"listen": []}, "listen is empty: write at least one address, such as listen=['127.0.0.1']"),
+    ({"listen": "localhost"}, "listen='localhost': write an address without port, such as '127.0.0.1' or '::1'"),
+    ({"listen": "127.0.0.1:80"}, "write an address without port"),
+    ({"listen": ["127.0.0.1", "0.0.0.0"]}, "listen='0.0.0.0': without a cluster key the runtime listens on loopback"),
+    ({"port": -1}, "port=-1: write 0 for a free port, or a number from 1 to 65535"),
+    ({"port": 65_536}, "port=65536: write 0 for a free port"),
+    ({"call_timeout_s": 0}, "call_timeout_s=0: write a number of seconds above 0, or None"),
+    ({"max_message_bytes": 0}, "max_message_bytes=0: write a number above 0"),
+    ({"heartbeat_s": 0}, "heartbeat_s=0: write a number above 0"),
+    ({"zmtp_heartbeat_s": -0.5}, "zmtp_heartbeat_s=-0.5: write a number above 0"),
+    *(
+        ({name: -1}, f"{name}=-1: write a number of seconds, 0 or more")
+        for name in ("discovery_timeout_s", "join_timeout_s", "send_timeout_s", "drain_timeout_s", "cancel_grace_s")
+    ),
+    ({"clutser": "x"}, "unknown setting 'clutser'; the settings are call_timeout_s, cancel_grace_s, cluster"),
+]
+
+
+@pytest.mark.parametrize(("settings", "text"), WRONG, ids=lambda value: value[:40] if isinstance(value, str) else None)
+def test_wrong_setting_is_a_config_error_that_says_what_to_write(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        make_config(settings, {})
+
+
+def test_defaults_need_nothing_and_listen_on_loopback_only() -> None:
+    config = make_config({}, {})
+    assert config == RuntimeConfig()
+    assert (config.cluster, config.listen, config.port, config.discovery) == ("default", ("127.0.0.1",), 0, "mdns")
+    assert config.max_message_bytes == 128 * 1024 * 1024
+
+
+@pytest.mark.parametrize("listen", [["127.0.0.1"], ["::1"], ("127.0.0.1", "::1"), "127.0.0.5"])
+def test_loopback_addresses_of_both_families_are_accepted(listen: Any) -> None:
+    assert make_config({"listen": listen}, {}).listen == ((listen,) if isinstance(listen, str) else tuple(listen))
+
+
+def test_list_settings_take_one_text_for_a_list_of_one() -> None:
+    config = make_config({"seeds": "tcp://a:1", "interfaces": "all"}, {})
+    assert (config.seeds, config.interfaces) == (("tcp://a:1",), ("all",))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "setting", "expected"),
+    [
+        ("ZMQAGENTS_CLUSTER", "shop", "cluster", "shop"),
+        ("INSTANCE_ID", "till-1", "instance_id", "till-1"),
+        ("ZMQAGENTS_DISCOVERY", "none", "discovery", "none"),
+        ("ZMQAGENTS_SEEDS", "tcp://a:1, tcp://b:2,", "seeds", ("tcp://a:1", "tcp://b:2")),
+        ("ZMQAGENTS_PORT", "7000", "port", 7_000),
+    ],
+)
+def test_environment_fills_in_what_is_not_passed(variable: str, value: str, setting: str, expected: object) -> None:
+    assert getattr(make_config({}, {variable: value}), setting) == expected
+    assert getattr(make_config({}, {variable: ""}), setting) == getattr(RuntimeConfig(), setting)
+
+
+def test_what_is_passed_wins_over_the_environment() -> None:
+    config = make_config({"cluster": "mine", "port": 0}, {"ZMQAGENTS_CLUSTER": "theirs", "ZMQAGENTS_PORT": "7000"})
+    assert (config.cluster, config.port) == ("mine", 0)
+
+
+@pytest.mark.parametrize(
+    ("environment", "text"),
+    [
+        ({"ZMQAGENTS_PORT": "seven"}, "ZMQAGENTS_PORT='seven': write a number from 0 to 65535"),
+        ({"ZMQAGENTS_PORT": "-1"}, "ZMQAGENTS_PORT='-1': write a number"),
+        ({"ZMQAGENTS_PORT": "70000"}, "port=70000: write 0 for a free port"),
+        ({"ZMQAGENTS_DISCOVERY": "dns"}, "discovery='dns': write"),
+    ],
+)
+def test_wrong_environment_is_a_config_error_too(environment: dict[str, str], text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        make_config({}, environment)
+
+
+def test_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZMQAGENTS_CLUSTER", "shop")
+    assert make_config({}).cluster == "shop"
+
+
+def test_label_is_made_of_host_and_process_if_none_was_given() -> None:
+    assert RuntimeConfig().labelled().instance_id == f"{socket.gethostname()[:200]}-{os.getpid()}"
+    assert RuntimeConfig(instance_id="till-1").labelled().instance_id == "till-1"
+
+
+def test_keyword_arguments_are_the_fields_of_the_config() -> None:
+    assert Settings.__annotations__.keys() == RuntimeConfig.__dataclass_fields__.keys()
+
+
+def test_config_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        RuntimeConfig().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("url", ["broker:50051", "http://broker:1", "tcp://", "broker", "ipc:///tmp/x"])
+def test_broker_url_of_another_kind_says_what_to_write(url: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^broker_url='{re.escape(url)}': write tcp://host:port, or several of them"):
+        check_broker_url(url)
+
+
+def test_broker_url_says_what_to_write_while_there_is_no_forwarder() -> None:
+    with pytest.raises(ConfigError, match=r"Leave broker_url out .* seeds=\['tcp://a:1'\]"):
+        check_broker_url("tcp://a:1,tcp://b:2")
