@@ -17,7 +17,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"cluster": "ü" * 128}, "write a text of 1 to 255 bytes"),
     ({"cluster": 5}, "cluster=5: write a text"),
     ({"instance_id": "x" * 256}, "write a text of 1 to 255 bytes"),
-    ({"discovery": "bonjour"}, "discovery='bonjour': write \"mdns\", or \"none\" to use seeds alone"),
+    ({"discovery": "bonjour"}, 'discovery=\'bonjour\': write "mdns", or "none" to use seeds alone'),
     ({"seeds": [5]}, "seeds=[5]: write a list of texts"),
     ({"listen": []}, "listen is empty: write at least one address, such as listen=['127.0.0.1']"),
     ({"listen": "localhost"}, "listen='localhost': write an address without port, such as '127.0.0.1' or '::1'"),
@@ -115,7 +115,9 @@ def test_config_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize("url", ["broker:50051", "http://broker:1", "tcp://", "broker", "ipc:///tmp/x"])
 def test_broker_url_of_another_kind_says_what_to_write(url: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^broker_url='{re.escape(url)}': write tcp://host:port, or several of them"):
+    with pytest.raises(
+        ConfigError, match=rf"^broker_url='{re.escape(url)}': write tcp://host:port, or several of them"
+    ):
         check_broker_url(url)
 
 

@@ -146,8 +146,8 @@ class Agents:
             error: Exception = RuntimeError(
                 "Agent factory was invoked for an agent instance that was not registered. This is likely due to the"
                 " agent type being incorrectly subscribed to a topic. If this exception occurs when publishing a"
-                " message to the DefaultTopicId, then it is likely that `skip_class_subscriptions` needs to be turned off"
-                " when registering the agent."
+                " message to the DefaultTopicId, then it is likely that `skip_class_subscriptions` needs to be turned"
+                " off when registering the agent."
             )
             self._log.construction_exception(identity, error)
             raise error
