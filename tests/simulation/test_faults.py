@@ -131,6 +131,19 @@ class TestPorts:
         new.change_record(["painter"])
         network.run_until(lambda: converged([a, c, new]), within_s=0.1)
 
+    def test_refused_dials_cost_no_envelopes_while_the_peer_is_connected_with_us(self) -> None:
+        network = Network()
+        a, b = start(network, "a", "b")
+        del network.listeners[a.endpoint]
+        for connection in [one for one in network.connections if one.dial.endpoint == a.endpoint]:
+            connection.close()
+        network.run(1.0)
+        envelopes = network.envelopes
+        network.run(60.0)
+        assert network.envelopes - envelopes < 10
+        call = b.call(a)
+        network.run_until(lambda: isinstance(call.outcome, f.Reply), within_s=1.0)
+
     def test_process_at_a_seed_that_was_replaced_is_found(self) -> None:
         network = Network()
         a, b = Process(network, "a"), Process(network, "b", port="port")
@@ -192,7 +205,7 @@ class TestBrokenRules:
         network.run_until(lambda: converged([a, stranger]))
         data = envelope(node_id("unknown"), a, f.Cancel(1), first=1)
         a.do(lambda: a.receive(node_id("unknown"), data))
-        assert [(stray.peer, stray.code) for stray in a.strays] == [(None, WireCode.ILLEGAL_NOW)]
+        assert [(stray.peer, stray.code) for stray in a.strays] == [(node_id("unknown"), WireCode.ILLEGAL_NOW)]
         assert node_id("unknown") not in a.node.state.peers
         assert converged([a, stranger])
 

@@ -13,9 +13,12 @@ from zmqagents.errors import WireCode
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.effects import Fate
 from zmqagents.protocol.ids import NodeId
+from zmqagents.protocol.link import LinkLimits
+from zmqagents.protocol.state import NodeLimits
 
 SEEDS = range(40)
 PORTS = ("p0", "p1", "p2", "p3")
+AGENTS = [f"worker/{number}" for number in range(20)]
 STEPS = 250
 STEP_S = 0.04
 QUIET_WITHIN_S = 40.0
@@ -28,12 +31,14 @@ class Soak:
     """Four ports, each with a process or without; two of the ports are everybody's seeds."""
 
     def __init__(self, seed: int) -> None:
-        self.network = Network(seed, gossip_loss=0.05)
+        self.network = Network(seed, gossip_loss=0.05, slowest_s=(0.004, 0.15)[seed % 2])
+        self.limits = NodeLimits(link=LinkLimits(window_frames=4, batch_frames=2)) if seed % 3 else None
         self.random = self.network.random
         self.everybody: list[Process] = []
         self.at_port: dict[str, Process] = {}
         self.calls: list[tuple[Process, NodeId, Call]] = []
         self.published: defaultdict[tuple[NodeId, NodeId], list[str]] = defaultdict(list)
+        self.cancelled: set[int] = set()
         self.hindered: list[tuple[str, str]] = []
         for port in PORTS:
             self.start(port)
@@ -44,7 +49,7 @@ class Soak:
 
     def start(self, port: str) -> None:
         name = f"{port}-{len(self.everybody)}"
-        process = Process(self.network, name, port=port, types=["worker"], handler_s=0.02)
+        process = Process(self.network, name, port=port, types=["worker"], handler_s=0.02, limits=self.limits)
         self.everybody.append(process)
         self.at_port[port] = process
         process.seed(*PORTS[:2])
@@ -58,10 +63,17 @@ class Soak:
                 deadline_s = self.random.choice([None, None, 0.01, 2.0])
                 call = process.call(target, f"t{len(self.calls)}", deadline_s=deadline_s)
                 self.calls.append((process, target, call))
+                if self.random.random() < 0.1:
+                    self.network.after(self.random.uniform(0, 0.05), lambda call=call: self.cancel(process, call))  # type: ignore[misc]
             if self.random.random() < 0.4:
                 message_id = f"{len(self.published[process.node_id, target]):06}"
                 process.publish(target, message_id)
                 self.published[process.node_id, target].append(message_id)
+
+    def cancel(self, process: Process, call: Call) -> None:
+        if process.alive and not call.outcomes:
+            process.cancel(call)
+            self.cancelled.add(id(call))
 
     def kill(self) -> None:
         self.random.choice(self.alive).kill()
@@ -142,6 +154,9 @@ class Soak:
             self.check_call(caller, by_id[target], call)
         for (publisher, receiver), message_ids in self.published.items():
             self.check_events(by_id[publisher], by_id[receiver], message_ids)
+        homes = {tuple(process.node.directory.home(agent) for agent in AGENTS) for process in self.alive}
+        assert len(homes) == 1, "everybody looks for an agent at the same place"
+        assert set(*homes) <= {process.node_id for process in self.alive}
         for process in self.alive:
             members = {record.node_id for record in process.node.membership.live()}
             assert process.node.state.peers.keys() <= members, "nothing is kept about who is no member"
@@ -152,6 +167,9 @@ class Soak:
     def check_call(self, caller: Process, target: Process, call: Call) -> None:
         executions = target.executed[caller.node_id, call.call_id]
         assert executions <= 1
+        if id(call) in self.cancelled:
+            assert call.outcomes == []
+            return
         if not caller.alive:
             return
         assert call.outcome is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import pickle
 import re
 
 import pytest
@@ -76,9 +75,3 @@ def test_remote_call_error_is_read_as_the_exception_would_be(message: str, text:
 
 def test_protocol_error_names_its_wire_code() -> None:
     assert str(RemoteProtocolError(WireCode.BAD_FIELD, "no id")) == "BAD_FIELD: no id"
-
-
-@pytest.mark.parametrize("error", [PeerLost("gone", peer="node-1"), ConfigError("write 5")])
-def test_error_survives_pickling_for_programs_that_use_multiprocessing(error: Exception) -> None:
-    copy = pickle.loads(pickle.dumps(error))
-    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

@@ -114,6 +114,7 @@ class Contacts:
             self._hang_up(peer.dialled)
         entry.node_id = node_id
         peer.dialled, peer.dialled_up = path, entry.dial.up
+        peer.greet_wait_s = 0.0
         if entry.dial.up:
             self._greeter.greet(peer, path, now_s)
 

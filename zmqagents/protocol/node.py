@@ -226,6 +226,7 @@ class Node:
         fresh = peer.link.receive(envelope, now_s)
         self.state.dirty[peer.node_id] = None
         if is_up(peer) and not was_up:  # as if a WELCOME had come
+            peer.greet_at_s = None
             self._sync.link_up(peer, now_s)
         if envelope.first:
             for number, frame in fresh:
@@ -284,7 +285,8 @@ class Node:
     def _strayed(self, path: PathId, error: RemoteProtocolError, now_s: float) -> None:
         self.state.counters.strays += 1
         peer = self.state.peers.get(path) if isinstance(path, bytes) else self.contacts.peer_of(path)
-        self.state.effects.append(Strayed(peer.node_id if peer is not None else None, error.code, str(error)))
+        stranger = path if isinstance(path, bytes) else None
+        self.state.effects.append(Strayed(peer.node_id if peer is not None else stranger, error.code, str(error)))
         if peer is None or error.code is WireCode.WRONG_NODE:
             return
         if is_up(peer):
@@ -425,10 +427,7 @@ class Node:
         for node_id in state.dirty:
             peer = state.peers.get(node_id)
             path = peer.path if peer is not None else None
-            if peer is None:
-                continue
-            if path is None:
-                peer.controls.clear()  # whatever was news is pulled when there is a path
+            if peer is None or path is None:
                 continue
             if is_up(peer):
                 self._sync.tell_news(peer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from zmqagents.protocol.events import EventOutbox
@@ -35,8 +36,8 @@ class Peer:
     """How long after the last HELLO; 0 before the first one on a new path."""
     told_version: int = 0
     """The version of our record that it was last sent."""
-    pulled: bool = False
-    """Whether a SYNC_PULL has gone out in this life of the link."""
+    pulled_at_s: float = -math.inf
+    """When the last SYNC_PULL of this life of the link went out."""
     synced: bool = False
     """Whether its answer has come."""
     accused_version: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,11 +85,11 @@ class NodeState:
         return self._last_receipt
 
     def control(self, peer: Peer, frame: ControlFrame) -> None:
-        """Send ``frame`` on the peer's best path with the next transmission, if the link is up; else it is dropped.
+        """Send ``frame`` on the peer's best path with the next transmission; dropped if there is none, or no link.
 
         Whatever is news is pulled once the link is up.
         """
-        if peer.link.status is Status.UP:
+        if peer.link.status is Status.UP and peer.path is not None:
             peer.controls.append(frame)
             self.dirty[peer.node_id] = None
 
@@ -100,7 +101,8 @@ class NodeState:
         """End the link's life (SPEC.md section 4): calls end, unfinished events are handed back."""
         was_up = peer.link.status is Status.UP
         abandoned = peer.link.reset(self._take_session())
-        peer.pulled = peer.synced = False
+        peer.pulled_at_s = -math.inf
+        peer.synced = False
         peer.handling.clear()
         peer.done.clear()
         peer.controls.clear()

@@ -39,7 +39,6 @@ class Sync:
         self._doubts = doubts
         self._heartbeat_at_s = now_s
         self._mismatches: dict[NodeId, int] = {}
-        self._pulled_at_s: dict[NodeId, float] = {}
         self._asked_at_s = -math.inf
 
     # -- our record --------------------------------------------------------------------------------------------
@@ -152,10 +151,9 @@ class Sync:
         """Ask the peer for whatever it knows and we don't; at most once every PULL_EVERY_S."""
         if peer.link.status is not Status.UP or peer.path is None:
             return  # it is asked when the link is up
-        if now_s - self._pulled_at_s.get(peer.node_id, -PULL_EVERY_S) < PULL_EVERY_S and peer.pulled:
+        if now_s - peer.pulled_at_s < PULL_EVERY_S:
             return
-        self._pulled_at_s[peer.node_id] = now_s
-        peer.pulled = True
+        peer.pulled_at_s = now_s
         self._state.counters.pulls += 1
         self._state.control(peer, f.SyncPull(1, self._state.membership.versions()))
 
@@ -198,4 +196,3 @@ class Sync:
     def forget(self, node_id: NodeId) -> None:
         """The node is gone."""
         self._mismatches.pop(node_id, None)
-        self._pulled_at_s.pop(node_id, None)

@@ -31,24 +31,24 @@ class _Gate:
     """Where messages wait, in order, while the agent they are for is being made."""
 
     def __init__(self) -> None:
-        self._waiting: list[asyncio.Future[Agent]] = []
+        self._waiting: list[asyncio.Future[Agent | None]] = []
 
-    async def enter(self) -> Agent:
-        """The agent, or the exception of its factory."""
-        waiter: asyncio.Future[Agent] = asyncio.get_running_loop().create_future()
+    async def enter(self) -> Agent | None:
+        """The agent, or the exception of its factory; None if nobody makes it any more."""
+        waiter: asyncio.Future[Agent | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         return await waiter
 
     def let_out(self, agent: Agent | None, error: BaseException | None) -> bool:
-        """Give those who wait the outcome; whether there were any."""
+        """Give those who wait the outcome, which may be neither; whether there were any."""
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if waiter.done():
                 continue
-            if agent is not None:
+            if error is None:
                 waiter.set_result(agent)
             else:
-                # CancelledError and the like are the maker's own; for the others it is an error.
+                # SystemExit and the like are the maker's own; for the others it is an error.
                 mine = error if isinstance(error, Exception) else RuntimeError(f"making the agent failed: {error!r}")
                 waiter.set_exception(mine)
         return bool(waiting)
@@ -114,9 +114,10 @@ class Agents:
 
         LookupError if its type is not hosted here; else whatever the factory raises.
         """
-        gate = self._gates.get(key)
-        if gate is not None:
-            return await gate.enter()
+        while (gate := self._gates.get(key)) is not None:
+            made = await gate.enter()
+            if made is not None:
+                return made
         agent = self.instances.get(key)
         if agent is not None:
             return agent
@@ -125,6 +126,10 @@ class Agents:
         gate = self._gates[key] = _Gate()
         try:
             agent = self.instances[key] = await self._make(factory, identity)
+        except asyncio.CancelledError:  # of the message that came first; the next one makes the agent
+            del self._gates[key]
+            gate.let_out(None, None)
+            raise
         except BaseException as error:
             self._open(key, gate, None, error)
             raise

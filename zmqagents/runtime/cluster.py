@@ -90,6 +90,8 @@ class Cluster:
         await asyncio.gather(*(discovery.settled() for discovery in self._discoveries))
         await driver.wait_until(node.is_synchronised, self._config.join_timeout_s)
         missing = node.unsynchronised()
+        if node.contacts.unidentified():
+            missing.append("a seed")
         if missing:
             logger.warning(
                 "%s did not answer within %g s; going on without what they know",

@@ -173,9 +173,12 @@ def _to_json(value: Any) -> Any:
 
 
 def _from_json(value: Any) -> Any:
-    if isinstance(value, dict) and list(value) == [_BASE64] and isinstance(value[_BASE64], str):
-        return base64.b64decode(value[_BASE64])
-    return value
+    if not isinstance(value, dict) or list(value) != [_BASE64]:
+        return value
+    try:
+        return base64.b64decode(value[_BASE64], validate=True)
+    except (TypeError, ValueError):
+        return value
 
 
 def _is_json(value: Any) -> bool:

@@ -364,6 +364,12 @@ class TestProbe:
         receive(link, ack=1, now_s=NOW_S + 2)
         assert link.deadline_s() == NOW_S + 3
 
+    def test_wait_for_ping_is_1_s_again_on_a_new_path(self) -> None:
+        link, _ = self.probed()
+        link.hello(THEIRS, OURS)
+        transmit(link, NOW_S + 5)
+        assert link.deadline_s() == NOW_S + 6
+
     def test_link_asks_no_more_once_everything_is_acknowledged(self) -> None:
         link, _ = self.probed()
         receive(link, ack=3)

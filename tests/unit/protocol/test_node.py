@@ -148,6 +148,29 @@ class TestMeeting:
         wire.pass_time(1.0)
         assert any(isinstance(frame, f.SyncPull) for frame in wire.frames())
 
+    def test_answered_greeting_is_not_repeated(self) -> None:
+        wire = Wire()
+        wire.node.contacts.sighted(("data://peer",), PEER, wire.now_s)
+        wire.node.contacts.path_up(1, wire.now_s)
+        assert isinstance(wire.frames()[0], f.Hello)
+        wire.say(f.Welcome(1, [], "default", wire.node_session, encode_record(wire.record)), path=1)
+        for _ in range(10):
+            wire.pass_time(1.0)
+            assert not any(isinstance(frame, f.Hello) for frame in wire.frames())
+
+    def test_greeting_is_repeated_soon_on_a_new_path_however_long_the_waits_were(self) -> None:
+        wire = Wire()
+        wire.node.contacts.sighted(("data://peer",), PEER, wire.now_s)
+        wire.node.contacts.path_up(1, wire.now_s)
+        for _ in range(40):
+            wire.pass_time(0.5)
+            wire.hear()
+        wire.node.contacts.path_down(1, wire.now_s)
+        wire.node.contacts.path_up(1, wire.now_s)
+        assert len(wire.hear()) == 1
+        wire.pass_time(0.5)
+        assert len(wire.hear()) == 1
+
     def test_ping_to_whoever_reads_it_is_answered_with_who_reads_it(self) -> None:
         wire = Wire()
         wire.say(f.Ping(5, 0), source=node_id("seeker"), destination=ANYONE)
@@ -335,6 +358,14 @@ class TestNews:
         push, call = wire.frames()
         assert [set(record.types) for record in pushed_records(push)] == [{"painter"}]
         assert call == request(1)
+
+    def test_control_frames_do_not_pile_up_while_there_is_no_path(self, wire: Wire) -> None:
+        wire.node.contacts.send_failed(PEER)
+        for number in range(100):
+            wire.node.publish_record(make_record("own", types=[f"type{number}"]))
+            wire.node.state.control(wire.node.state.peers[PEER], f.Ack(gap=False))
+            assert wire.hear() == []
+        assert wire.node.state.peers[PEER].controls == []
 
     def test_several_changes_between_two_transmissions_are_told_as_one(self, wire: Wire) -> None:
         for number in range(5):

@@ -32,7 +32,7 @@ _MODULE_PART = re.compile(r"[\w.]+:")
 def type_name(cls: type[Any]) -> str:
     """The name under which messages of this class travel, as AutoGen gives it."""
     if issubclass(cls, Message) and cls.DESCRIPTOR is not None:
-        return cls.DESCRIPTOR.full_name
+        return str(cls.DESCRIPTOR.full_name)
     return cls.__name__
 
 
