@@ -9,7 +9,7 @@ import pytest
 from autogen_core import AgentId
 from autogen_core.exceptions import UndeliverableException
 
-from tests.integration.clusters import Cluster, within
+from tests.integration.clusters import Cluster, eventually, within
 from tests.integration.messages import Number, Text
 from tests.integration.processes import Launch, Program
 from zmqagents import PeerLost, ZmqAgentRuntime
@@ -49,7 +49,7 @@ async def test_call_to_the_type_of_a_killed_process_is_undeliverable(cluster: Cl
     caller = await cluster.host(discovery="mdns", discovery_timeout_s=0.5)
     target = await member(launch, caller, "target", "where")
     target.kill()
-    await target.exit_code()
+    await eventually(lambda: caller.peers() == [])
     with pytest.raises(UndeliverableException, match="where"):
         await within(caller.send_message(Text("?"), AgentId("where", "a")))
 
@@ -69,6 +69,7 @@ async def test_call_to_the_type_of_a_killed_process_is_answered_by_another_host(
     )
     lost = [answer for answer in answers if isinstance(answer, PeerLost)]
     assert [answer for answer in answers if answer not in lost] == [Number(second.pid)] * (20 - len(lost))
+    await eventually(lambda: [peer.instance_id for peer in caller.peers()] == ["second"])
     answer = await within(caller.send_message(Text("?"), AgentId("where", "later")))
     assert answer == Number(second.pid)
 
