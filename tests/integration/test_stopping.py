@@ -243,7 +243,7 @@ async def test_start_that_fails_unawaited_is_logged_and_told_to_whoever_waits(
         await within(unstartable.wait_until_stopped())
     with pytest.raises(RuntimeNotStartedError, match=r"could not be started.*is taken"):
         await within(call)
-    assert "could not be started" in caplog.text
+    await eventually(lambda: "the runtime could not be started" in caplog.text)
 
 
 async def test_failed_start_leaves_nothing_and_can_be_tried_again(cluster: Cluster) -> None:

@@ -131,10 +131,17 @@ class Sync:
             self._changed(change, now_s)
 
     def merge_from(self, node_id: NodeId, encoded: bytes, now_s: float) -> None:
-        """Take the record with which a peer greets. Raises RemoteProtocolError if it is not the peer's own."""
+        """Take the record with which a peer greets, and tell the others of a newcomer.
+
+        Raises RemoteProtocolError if it is not the peer's own.
+        """
         if decode_record(encoded).node_id != node_id:
             raise RemoteProtocolError(WireCode.BAD_FIELD, "a greeting carries the sender's own record")
+        state = self._state
+        new = state.membership.get(node_id) is None
         self.merge(encoded, now_s)
+        if new and state.membership.get(node_id) is not None:
+            state.effects.append(Publish(encode_gossip(Delta(state.node_id, [encoded]))))
 
     def bury(self, node_id: NodeId, version: int, now_s: float) -> None:
         """The node is dead as of ``version``; if it is us, that is refuted."""

@@ -55,6 +55,7 @@ def test_signature_takes_all_that_the_class_takes() -> None:
     assert own.keys() - {"broker_url", "instance_id"} == inspect.signature(ZmqAgentRuntime).parameters.keys()
 
 
+@pytest.mark.integration
 async def test_runtime_may_be_awaited_and_used_with_async_with() -> None:
     runtime = await create_distributed_runtime(cluster=new_name(), discovery="none")
     async with runtime as entered:
