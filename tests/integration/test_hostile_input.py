@@ -187,8 +187,8 @@ async def test_illegal_gossip_of_a_member_is_dropped_and_counted(
         mallory.publish(parts)
     await eventually(lambda: strays_of(host) >= mallory.sent)
     assert strays_of(host) == mallory.sent
-    anonymous, named = dropped(caplog)  # of some of it, nobody can say who sent it
-    assert "gossip" in anonymous
+    anonymous, named = sorted(set(dropped(caplog)), key=lambda line: INSTANCE_ID in line)
+    assert "gossip" in anonymous  # of some of it, nobody can say who sent it
     assert INSTANCE_ID in named
 
 
