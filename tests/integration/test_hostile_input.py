@@ -187,9 +187,10 @@ async def test_illegal_gossip_of_a_member_is_dropped_and_counted(
         mallory.publish(parts)
     await eventually(lambda: strays_of(host) >= mallory.sent)
     assert strays_of(host) == mallory.sent
-    anonymous, named = sorted(set(dropped(caplog)), key=lambda line: INSTANCE_ID in line)
-    assert "gossip" in anonymous  # of some of it, nobody can say who sent it
-    assert INSTANCE_ID in named
+    lines = dropped(caplog)  # of two nodes; of some of it nobody can say who sent it
+    assert len(lines) <= 4
+    assert any(INSTANCE_ID in line for line in lines)
+    assert any("unknown sender: gossip" in line for line in lines)
 
 
 async def test_part_over_the_limit_costs_its_sender_the_connection_and_nobody_else_anything(cluster: Cluster) -> None:

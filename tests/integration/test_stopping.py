@@ -8,6 +8,7 @@ import gc
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from autogen_core import (
@@ -258,6 +259,27 @@ async def test_failed_start_leaves_nothing_and_can_be_tried_again(cluster: Clust
     await within(other.stop())
     await within(runtime.start())
     assert runtime.peers() == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"seeds": ["localhost:7000"]}, r"localhost:7000.*tcp://"),
+        ({"seeds": ["tcp://localhost"]}, r"endpoint 'tcp://localhost' has no port: write"),
+        ({"seeds": ["tcp://0.0.0.0:7000"]}, r"0\.0\.0\.0:7000' is no address of one host: write"),
+        ({"discovery": "mdns", "interfaces": ["no-such-interface"]}, r"no-such-interface"),
+        ({"discovery": "mdns", "interfaces": []}, r"interfaces is empty: write"),
+    ],
+)
+async def test_start_with_what_it_cannot_use_says_what_to_write_and_leaves_nothing(
+    cluster: Cluster, settings: dict[str, Any], text: str
+) -> None:
+    runtime = cluster.make(**settings)
+    tasks, before = asyncio.all_tasks(), len(descriptors())
+    with pytest.raises(ConfigError, match=text):
+        await within(runtime.start())
+    assert asyncio.all_tasks() == tasks
+    assert len(descriptors()) == before
 
 
 async def test_async_with_of_a_runtime_that_cannot_start_raises(unstartable: ZmqAgentRuntime) -> None:

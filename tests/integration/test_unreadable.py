@@ -114,6 +114,7 @@ async def test_event_of_a_type_that_the_receiver_does_not_know_reaches_the_agent
     caller = await cluster.host(discovery="mdns")
     member = await launch("member", cluster=cluster.name, agents=["anything"], subscribe={"news": "anything"})
     await member.report("started")
+    await eventually(lambda: node_of(caller).directory.agent_types("news"))
     unheard_of = make_dataclass("UnheardOf", [("content", str)], namespace={"__module__": __name__})
     await within(caller.publish_message(unheard_of("hi"), DefaultTopicId("news")))
     unknown = await member.report("unknown")
