@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,10 @@ from zmqagents.errors import ConfigError
 
 LOOPBACK = ("127.0.0.1",)
 MAX_LABEL_BYTES = 255  # SPEC.md section 6.1
+MAX_HEARTBEAT_S = 1_000  # ZMTP's TTL is 16 bits of tenths of a second, and it is three intervals
+MAX_MESSAGE_BYTES = 1 << 62  # libzmq's limit is a signed 64-bit number
+
+_ABOVE_0 = math.ulp(0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +69,19 @@ class RuntimeConfig:
         if self.discovery not in ("mdns", "none"):
             raise ConfigError(f'discovery={self.discovery!r}: write "mdns", or "none" to use seeds alone')
         _check_listen(self.listen)
-        if not 0 <= self.port <= 65_535:
-            raise ConfigError(f"port={self.port}: write 0 for a free port, or a number from 1 to 65535")
+        _check_number("port", self.port, 0, 65_535, "write 0 for a free port, or a number from 1 to 65535", whole=True)
         for name in ("discovery_timeout_s", "join_timeout_s", "send_timeout_s", "drain_timeout_s", "cancel_grace_s"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name}={getattr(self, name)}: write a number of seconds, 0 or more")
-        for name in ("heartbeat_s", "zmtp_heartbeat_s", "max_message_bytes"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name}={getattr(self, name)}: write a number above 0")
-        if self.call_timeout_s is not None and self.call_timeout_s <= 0:
-            raise ConfigError(f"call_timeout_s={self.call_timeout_s}: write a number of seconds above 0, or None")
+            _check_number(name, getattr(self, name), 0, math.inf, "write a number of seconds, 0 or more")
+        if self.settle_s is not None:
+            _check_number("settle_s", self.settle_s, 0, math.inf, "write a number of seconds, 0 or more, or None")
+        if self.call_timeout_s is not None:
+            rule = "write a number of seconds above 0, or None"
+            _check_number("call_timeout_s", self.call_timeout_s, _ABOVE_0, math.inf, rule)
+        for name in ("heartbeat_s", "zmtp_heartbeat_s"):
+            rule = f"write a number of seconds above 0, and at most {MAX_HEARTBEAT_S:,}"
+            _check_number(name, getattr(self, name), _ABOVE_0, MAX_HEARTBEAT_S, rule)
+        rule = "write a whole number of bytes above 0"
+        _check_number("max_message_bytes", self.max_message_bytes, 1, MAX_MESSAGE_BYTES, rule, whole=True)
 
     def labelled(self) -> RuntimeConfig:
         """The same, with an instance id made from host name and process id if there was none."""
@@ -154,17 +162,27 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _texts(name: str, value: str | Sequence[str]) -> tuple[str, ...]:
+def _texts(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
-    texts = tuple(value)
-    if not all(isinstance(text, str) for text in texts):
+    if not isinstance(value, Sequence) or not all(isinstance(text, str) for text in value):
         raise ConfigError(f"{name}={value!r}: write a list of texts")
-    return texts
+    return tuple(value)
+
+
+def _check_number(name: str, value: object, least: float, most: float, rule: str, *, whole: bool = False) -> None:
+    """ConfigError unless ``value`` is a number in the range; NaN is in none."""
+    number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not number or not least <= value <= most:  # type: ignore[operator]  # it is a number there
+        raise ConfigError(f"{name}={value!r}: {rule}")
 
 
 def _check_text(name: str, value: str, *, empty: bool) -> None:
-    if len(value.encode()) > MAX_LABEL_BYTES or (not value and not empty):
+    try:
+        size_bytes = len(value.encode())
+    except UnicodeEncodeError:
+        raise ConfigError(f"{name}={value!r:.80}: write a text without lone surrogates") from None
+    if size_bytes > MAX_LABEL_BYTES or (not value and not empty):
         raise ConfigError(f"{name}={value!r:.80}: write a text of 1 to {MAX_LABEL_BYTES} bytes")
 
 

@@ -57,6 +57,24 @@ async def test_message_at_the_limit_passes_and_one_byte_more_is_refused(cluster:
         await within(caller.send_message(Text(largest.content + "x"), agent("echo")))
 
 
+async def test_limit_of_the_reader_holds_if_it_is_the_smaller(cluster: Cluster) -> None:
+    await cluster.host(Echo, max_message_bytes=LIMIT)
+    caller = await cluster.host()
+    await caller.wait_for_agents("echo")
+    with pytest.raises(MessageTooLargeError, match="over the limit of 100,000 bytes"):
+        await within(caller.send_message(Text("x" * LIMIT), agent("echo")))
+    assert await within(caller.send_message(Text("hi"), agent("echo"))) == Text("hi")
+
+
+async def test_reply_over_the_limit_of_the_caller_is_an_error_and_disturbs_no_other(cluster: Cluster) -> None:
+    await cluster.host(Talkative)
+    caller = await cluster.host(max_message_bytes=LIMIT)
+    await caller.wait_for_agents("talkative")
+    with pytest.raises(SerializationError, match="over the limit of 100,000 bytes"):
+        await within(caller.send_message(Number(LIMIT), agent("talkative")))
+    assert await within(caller.send_message(Number(3), agent("talkative"))) == Text("xxx")
+
+
 async def test_event_over_the_limit_is_refused_at_its_publisher(cluster: Cluster) -> None:
     host, caller = await cluster.pair(Echo, max_message_bytes=LIMIT)
     await host.add_subscription(TypeSubscription("news", "echo"))

@@ -110,6 +110,7 @@ records: st.SearchStrategy[Record] = st.builds(
     subscriptions=st.dictionaries(texts, subscription_entries, max_size=5),
     readable=st.dictionaries(texts, _content_types, max_size=5),
     load=uints,
+    max_payload_bytes=uints,
 )
 
 _scalars = st.one_of(

@@ -86,15 +86,15 @@ def test_different_records_have_different_bytes(one: Record, other: Record) -> N
     assert (encode_record(one) == encode_record(other)) is (one == other)
 
 
-@given(some.records, st.permutations(range(1, 14)))
+@given(some.records, st.permutations(range(1, 15)))
 @quick
 def test_record_is_read_when_its_keys_stand_in_another_order(record: Record, order: list[int]) -> None:
     wire = cbor2.loads(encode_record(record))
 
-    assert decode_record(cbor2.dumps({key: wire[key] for key in order})) == record
+    assert decode_record(cbor2.dumps({key: wire[key] for key in order if key in wire})) == record
 
 
-@given(some.records, st.dictionaries(st.integers(14, 2**63 - 1), some.uints | some.texts | st.floats(), max_size=5))
+@given(some.records, st.dictionaries(st.integers(15, 2**63 - 1), some.uints | some.texts | st.floats(), max_size=5))
 @quick
 def test_record_is_read_when_a_later_version_added_keys(record: Record, added: dict[int, object]) -> None:
     wire = {**cbor2.loads(encode_record(record)), **added}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -26,9 +27,20 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"port": -1}, "port=-1: write 0 for a free port, or a number from 1 to 65535"),
     ({"port": 65_536}, "port=65536: write 0 for a free port"),
     ({"call_timeout_s": 0}, "call_timeout_s=0: write a number of seconds above 0, or None"),
-    ({"max_message_bytes": 0}, "max_message_bytes=0: write a number above 0"),
-    ({"heartbeat_s": 0}, "heartbeat_s=0: write a number above 0"),
-    ({"zmtp_heartbeat_s": -0.5}, "zmtp_heartbeat_s=-0.5: write a number above 0"),
+    ({"call_timeout_s": math.nan}, "call_timeout_s=nan: write a number of seconds above 0, or None"),
+    ({"settle_s": -1}, "settle_s=-1: write a number of seconds, 0 or more, or None"),
+    ({"max_message_bytes": 0}, "max_message_bytes=0: write a whole number of bytes above 0"),
+    ({"max_message_bytes": 1.5}, "max_message_bytes=1.5: write a whole number of bytes above 0"),
+    ({"heartbeat_s": 0}, "heartbeat_s=0: write a number of seconds above 0"),
+    ({"zmtp_heartbeat_s": -0.5}, "zmtp_heartbeat_s=-0.5: write a number of seconds above 0"),
+    ({"zmtp_heartbeat_s": math.inf}, "zmtp_heartbeat_s=inf: write a number of seconds above 0, and at most 1,000"),
+    ({"cluster": "\ud800"}, "write a text without lone surrogates"),
+    ({"seeds": 5}, "seeds=5: write a list of texts"),
+    ({"listen": None}, "listen=None: write a list of texts"),
+    ({"port": "80"}, "port='80': write 0 for a free port"),
+    ({"port": True}, "port=True: write 0 for a free port"),
+    ({"drain_timeout_s": "5"}, "drain_timeout_s='5': write a number of seconds, 0 or more"),
+    ({"discovery_timeout_s": math.nan}, "discovery_timeout_s=nan: write a number of seconds, 0 or more"),
     *(
         ({name: -1}, f"{name}=-1: write a number of seconds, 0 or more")
         for name in ("discovery_timeout_s", "join_timeout_s", "send_timeout_s", "drain_timeout_s", "cancel_grace_s")

@@ -99,6 +99,8 @@ class Record:
     subscriptions: Mapping[str, SubscriptionEntry]
     readable: Mapping[str, tuple[str, ...]]
     load: int
+    max_payload_bytes: int = 0
+    """The largest payload that the node reads; 0 if it doesn't say."""
 
     def __post_init__(self) -> None:
         _require(is_node_id(self.node_id), "node id: 16 bytes, the first not zero")
@@ -115,6 +117,7 @@ class Record:
         _require(_are_texts(self.readable), "readable: a type name is text")
         _require(all(map(_are_texts, self.readable.values())), "readable: a content type is text")
         _require(_is_uint(self.load), "load: an unsigned integer")
+        _require(_is_uint(self.max_payload_bytes), "largest payload: an unsigned integer")
 
 
 def encode_record(record: Record) -> bytes:
@@ -138,6 +141,8 @@ def encode_record(record: Record) -> bytes:
         12: record.readable,
         13: record.load,
     }
+    if record.max_payload_bytes:
+        wire[14] = record.max_payload_bytes
     encoded = cbor2.dumps(wire, canonical=True)
     if len(encoded) > MAX_RECORD_BYTES:
         raise LocalProtocolError(
@@ -199,7 +204,7 @@ def _read_fields(data: bytes) -> dict[int, Any]:
     return fields
 
 
-_KNOWN_KEYS = range(1, 14)
+_KNOWN_KEYS = range(1, 15)
 _CBOR_MAP = 5  # the major type, RFC 8949 section 3.1
 
 
@@ -238,6 +243,7 @@ def _build(fields: dict[int, Any]) -> Record:
         subscriptions={name: _subscription(value) for name, value in _map(fields[11], "subscriptions").items()},
         readable={name: _texts(value, "readable") for name, value in _map(fields[12], "readable").items()},
         load=fields[13],
+        max_payload_bytes=fields.get(14, 0),
     )
 
 

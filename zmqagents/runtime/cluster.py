@@ -77,6 +77,7 @@ class Cluster:
             subscriptions={},
             readable={},
             load=0,
+            max_payload_bytes=self._config.max_message_bytes,
         )
 
     async def join(self, application: Application) -> None:

@@ -22,6 +22,7 @@ from zmqagents.protocol.records import Phase
 from zmqagents.runtime.deadlines import until
 from zmqagents.runtime.failures import wire_text
 from zmqagents.runtime.identities import agent_id
+from zmqagents.runtime.limits import check_size, limit_bytes
 from zmqagents.runtime.publishing import Publishing
 from zmqagents.runtime.tasks import Tasks
 from zmqagents.transport.driver import Driver
@@ -143,7 +144,7 @@ class Inbound:
             with until(deadline_s):
                 response = await self._handling.call(request.agent, message, context, request.context)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its call, as in AutoGen
-            self._answer(peer, self._failure(request.call_id, error))
+            self._answer(peer, self._failure(peer, request.call_id, error))
             return
         self._answer(peer, self._reply(peer, request, response))
 
@@ -151,22 +152,19 @@ class Inbound:
         record = self._node.membership.get(peer)
         try:
             type_name, content_type, payload = self._payloads.encode(response, record.readable if record else {})
-            self._check_size(payload)
+            check_size(payload, self._config.max_message_bytes, record)
         except (SerializationError, MessageTooLargeError) as error:
             text = f"the handler of {request.agent} answered with what can't be sent: {error}"
             return f.Error(request.call_id, f.ErrorCode.UNSERIALIZABLE, "", wire_text(text), b"")
         return f.Reply(request.call_id, type_name, content_type, payload)
 
-    def _check_size(self, payload: bytes) -> None:
-        if len(payload) > self._config.max_message_bytes:
-            raise MessageTooLargeError(len(payload), self._config.max_message_bytes)
-
-    def _failure(self, call_id: int, error: BaseException) -> f.Error:
+    def _failure(self, peer: NodeId, call_id: int, error: BaseException) -> f.Error:
         if isinstance(error, asyncio.CancelledError):
             return f.Error(call_id, f.ErrorCode.CANCELLED, "", wire_text(error), b"")
         if isinstance(error, MessageDroppedException):
             return f.Error(call_id, f.ErrorCode.DROPPED, "", wire_text(error), b"")
-        return self._exceptions.encode(call_id, f.ErrorCode.RAISED, error, self._config.max_message_bytes)
+        limit = limit_bytes(self._config.max_message_bytes, self._node.membership.get(peer))
+        return self._exceptions.encode(call_id, f.ErrorCode.RAISED, error, limit)
 
     def _answer(self, peer: NodeId, frame: f.Reply | f.Error) -> None:
         self._node.answer(peer, frame)
@@ -202,11 +200,11 @@ class Inbound:
         try:
             result = await operation(frame.agent, frame.payload)
         except BaseException as error:  # noqa: BLE001 - whatever an agent raises ends the call
-            self._answer(peer, self._failure(frame.call_id, error))
+            self._answer(peer, self._failure(peer, frame.call_id, error))
             return
         try:
             payload = b"" if result is None else json.dumps(result).encode()
-            self._check_size(payload)
+            check_size(payload, self._config.max_message_bytes, self._node.membership.get(peer))
         except (TypeError, ValueError, RecursionError) as error:  # MessageTooLargeError among them
             text = wire_text(f"what {frame.agent} gave can't be sent: {error}")
             self._answer(peer, f.Error(frame.call_id, f.ErrorCode.UNSERIALIZABLE, "", text, b""))

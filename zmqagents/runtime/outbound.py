@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from autogen_core import AgentId, CancellationToken, MessageContext, UnknownPayload
 
 from zmqagents.config import RuntimeConfig
-from zmqagents.errors import CallTimeoutError, MessageTooLargeError, RuntimeNotStartedError, SerializationError
+from zmqagents.errors import CallTimeoutError, RuntimeNotStartedError, SerializationError
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.effects import Fate
 from zmqagents.protocol.ids import AgentKey, NodeId, short
@@ -26,6 +26,7 @@ from zmqagents.protocol.records import Phase, Record
 from zmqagents.runtime.deadlines import until
 from zmqagents.runtime.failures import AgentNotFound, from_wire, peer_lost, timed_out, undeliverable
 from zmqagents.runtime.identities import agent_key, check_text
+from zmqagents.runtime.limits import check_size
 from zmqagents.runtime.tasks import Tasks
 from zmqagents.transport.driver import Driver
 
@@ -191,7 +192,7 @@ class Outbound:
         home = record.node_id
         sender = agent_key(call.sender) if call.sender is not None else None
         type_name, content_type, payload = self._payloads.encode(call.message, record.readable)
-        self.check_size(payload)
+        check_size(payload, self._config.max_message_bytes, record)
         check_text("the agent id", call.key)
         check_text("the message id", call.message_id)
         if sender is not None:
@@ -220,11 +221,6 @@ class Outbound:
 
     def _remaining_ms(self, deadline_s: float | None) -> int | None:
         return None if deadline_s is None else max(math.ceil((deadline_s - self._driver.now_s) * 1_000), 0)
-
-    def check_size(self, payload: bytes) -> None:
-        """MessageTooLargeError, with both figures, if the payload is over the limit."""
-        if len(payload) > self._config.max_message_bytes:
-            raise MessageTooLargeError(len(payload), self._config.max_message_bytes)
 
     async def _exchange(
         self,
@@ -270,20 +266,27 @@ class Outbound:
 
     # -- agent operations --------------------------------------------------------------------------------------
 
-    async def operate(self, home: NodeId, operation: f.Operation, key: AgentKey, argument: Any = None) -> Any:
+    async def operate(
+        self,
+        home: NodeId,
+        operation: f.Operation,
+        key: AgentKey,
+        argument: Any = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> Any:
         """Ask the agent's node for an operation (SPEC.md section 8.4); its JSON answer, None if it has none.
 
         Raises what the operation raised there, or how the call to ``home`` ended.
         """
         payload = b"" if argument is None else _to_json(argument)
-        self.check_size(payload)
-        deadline_s = None
-        if self._config.call_timeout_s is not None:
-            deadline_s = self._driver.now_s + self._config.call_timeout_s
-        frame = f.Agent(self._node.pending.next_id(), operation, key, self._remaining_ms(deadline_s), payload)
         record = self._node.membership.get(home)
         if record is None:
             raise undeliverable(f.Error(0, f.ErrorCode.UNDELIVERABLE, "", "It went away.", b""), key, short(home))
+        check_size(payload, self._config.max_message_bytes, record)
+        timeout_s = timeout_s if timeout_s is not None else self._config.call_timeout_s
+        deadline_s = None if timeout_s is None else self._driver.now_s + timeout_s
+        frame = f.Agent(self._node.pending.next_id(), operation, key, self._remaining_ms(deadline_s), payload)
         outcome = await self._exchange(home, frame, deadline_s, None)
         if isinstance(outcome, f.Reply):
             return json.loads(outcome.payload) if outcome.payload else None

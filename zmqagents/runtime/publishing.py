@@ -11,10 +11,11 @@ from autogen_core import AgentId, CancellationToken, MessageContext, TopicId
 from autogen_core.exceptions import UndeliverableException
 
 from zmqagents.config import RuntimeConfig
-from zmqagents.errors import BackpressureError, DeliveryError
+from zmqagents.errors import BackpressureError, DeliveryError, MessageTooLargeError
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.ids import AgentKey, NodeId
 from zmqagents.runtime.identities import agent_id, agent_key, check_text
+from zmqagents.runtime.limits import check_size
 from zmqagents.runtime.outbound import Outbound
 from zmqagents.runtime.tasks import Tasks
 from zmqagents.transport.driver import Driver
@@ -120,8 +121,10 @@ class Publishing:
             if owner == self._node.node_id:
                 found.update(dict.fromkeys(self._subscriptions.match(topic)))
                 continue
+            wait_s = self._config.call_timeout_s or self._config.send_timeout_s
+            question = [topic.type, topic.source]
             try:
-                answer = await self._outbound.operate(owner, f.Operation.MATCH, "", [topic.type, topic.source])
+                answer = await self._outbound.operate(owner, f.Operation.MATCH, "", question, timeout_s=wait_s)
             except (DeliveryError, UndeliverableException) as error:
                 complete = False
                 logger.warning("%s could not be asked for its subscriptions: %s", self._node.label(owner), error)
@@ -157,7 +160,7 @@ class Publishing:
     def _event(self, message: Any, topic: TopicId, sender: AgentId | None, message_id: str, node_id: NodeId) -> f.Event:
         record = self._node.membership.get(node_id)
         type_name, content_type, payload = self._payloads.encode(message, record.readable if record else {})
-        self._outbound.check_size(payload)
+        check_size(payload, self._config.max_message_bytes, record)
         check_text("the topic type", topic.type)
         check_text("the topic source", topic.source)
         check_text("the message id", message_id)
@@ -179,9 +182,11 @@ class Publishing:
     async def _send(self, node_id: NodeId, event: f.Event) -> None:
         if not self._node.can_publish(node_id):
             await self._driver.wait_for_room(node_id, self._node.can_publish, self._config.send_timeout_s)
-        if self._node.membership.get(node_id) is None:
+        record = self._node.membership.get(node_id)
+        if record is None:
             self._redeliver_later([event])
             return
+        check_size(event.payload, self._config.max_message_bytes, record)
         self._node.publish(node_id, event, self._driver.now_s)
         self._driver.schedule_flush()
 
@@ -257,7 +262,7 @@ class Publishing:
             for node_id, keys in elsewhere.items():
                 try:
                     await self._send(node_id, event._replace(recipients=keys))
-                except BackpressureError as error:
+                except (BackpressureError, MessageTooLargeError) as error:
                     self._bury(event._replace(recipients=keys), str(error))
 
     # -- dead letters ------------------------------------------------------------------------------------------
