@@ -130,7 +130,7 @@ def make_config(settings: Mapping[str, Any], environment: Mapping[str, str] | No
 
 def check_broker_url(url: str) -> None:
     """Raises ConfigError: says what to write instead of ``url``."""
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, rest = str(url).partition("://")
     if separator and scheme == "tcp" and rest:
         raise ConfigError(
             f"broker_url={url!r}: this version of zmqagents has no forwarder to attach to. Leave broker_url out"
