@@ -49,6 +49,8 @@ class Lifecycle:
         self._background: BaseException | None = None
         self._failure: BaseException | None = None
         """What kept the last start from succeeding."""
+        self._closed = False
+        self._told_of_waiting = False
         self.running: Running | None = None
         """The parts from the moment the sockets are open."""
         self.joined: Running | None = None
@@ -74,6 +76,22 @@ class Lifecycle:
                 "this runtime was started in another process, before a fork: make a new one in this process"
             )
 
+    def check_start_can_come(self) -> None:
+        """Whether a message may wait for a start: RuntimeNotStartedError if that has failed, or after ``close``."""
+        if self._starting is not None:
+            return
+        if self._failure is not None:
+            raise RuntimeNotStartedError(f"the runtime could not be started: {self._failure}") from self._failure
+        if self._closed:
+            raise RuntimeNotStartedError("the runtime is closed: make a new one, or start this one again")
+        if not self._told_of_waiting:
+            self._told_of_waiting = True
+            logger.warning("a call waits for the runtime to be started: call runtime.start()")
+
+    def close(self) -> None:
+        """Let no message wait for another start."""
+        self._closed = True
+
     # -- start -------------------------------------------------------------------------------------------------
 
     def start(self) -> Awaitable[None]:
@@ -83,6 +101,7 @@ class Lifecycle:
             raise RuntimeError("Runtime is already started")
         self.process_id = os.getpid()
         self._failure = None
+        self._closed = False
         self._stopped.clear()
         with until(None):  # whatever comes in is served in the context of this task
             self._starting = asyncio.get_running_loop().create_task(self._start())

@@ -142,6 +142,7 @@ class ZmqAgentRuntime(AgentRuntime):
         """Stop if it is started, and close every agent of this process."""
         if self._lifecycle.started:
             await self.stop()
+        self._lifecycle.close()
         await self._parts.agents.close()
 
     async def __aenter__(self) -> Self:
@@ -263,6 +264,7 @@ class ZmqAgentRuntime(AgentRuntime):
         return lifecycle.joined
 
     async def _call_in_turn(self, call: Call) -> Any:
+        self._lifecycle.check_start_can_come()
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         async def admit(context: Context) -> None:

@@ -46,6 +46,33 @@ async def test_failed_start_is_the_reason_that_later_errors_give(wired: WiredClu
     assert isinstance(failed.value.__cause__, ConfigError)
 
 
+async def test_call_after_a_failed_start_raises_and_does_not_wait_for_another(wired: WiredCluster) -> None:
+    await wired.host(port=7_000)
+    runtime = wired.make(port=7_000)
+    with pytest.raises(ConfigError):
+        await within(runtime.start())
+    with pytest.raises(RuntimeNotStartedError, match=r"could not be started: .*taken"):
+        await within(runtime.send_message(Text("hi"), agent("echo")))
+
+
+async def test_call_after_close_raises(wired: WiredCluster) -> None:
+    runtime = await wired.host(Echo)
+    await runtime.close()
+    with pytest.raises(RuntimeNotStartedError, match="closed"):
+        await within(runtime.send_message(Text("hi"), agent("echo")))
+
+
+async def test_call_before_start_says_that_it_waits_and_is_answered_after_it(
+    wired: WiredCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime = wired.make()
+    await Echo.register(runtime, "echo", Echo)
+    call = asyncio.ensure_future(runtime.send_message(Text("hi"), agent("echo")))
+    await eventually(lambda: "call runtime.start()" in caplog.text)
+    await within(runtime.start())
+    assert await within(call) == Text("hi")
+
+
 async def test_failure_of_a_start_that_nobody_awaits_is_logged(
     wired: WiredCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
