@@ -159,7 +159,7 @@ class Link:
 
     def has_room(self) -> bool:
         """Whether a new frame of no great size would leave with the next transmission rather than wait for the peer."""
-        waiting = len(self._queued) + len(self._unacked)
+        waiting = self.waiting_frames
         return not waiting or (waiting < self._limits.window_frames and self._waiting_bytes < self._limits.window_bytes)
 
     def is_quiet(self) -> bool:

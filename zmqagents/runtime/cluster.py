@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from dataclasses import dataclass, replace
 
 from zmqagents.config import RuntimeConfig
-from zmqagents.discovery import Advertisement, Discovery, Sighting, StaticDiscovery
+from zmqagents.discovery import Advertisement, CombinedDiscovery, Discovery, Sighting, StaticDiscovery
 from zmqagents.protocol.greeting import VERSIONS
 from zmqagents.protocol.ids import make_node_id
 from zmqagents.protocol.node import Node
@@ -44,7 +43,7 @@ class Cluster:
     def __init__(self, config: RuntimeConfig, transport: Transport | None = None) -> None:
         self._config = config
         self._transport = transport or ZeroMqTransport()
-        self._discoveries: list[Discovery] = []
+        self._discovery: Discovery = CombinedDiscovery(())
         self._sources: dict[bytes, str] = {}
         self._node_id = make_node_id(secrets.token_bytes(16))
         self.driver = Driver(self._transport, self._open)
@@ -85,10 +84,9 @@ class Cluster:
         driver, node = self.driver, self.driver.node
         driver.attach(application)
         own = Advertisement(self._config.cluster, node.node_id, self._config.instance_id, node.record.endpoints)
-        self._discoveries = self._make_discoveries()
-        for discovery in self._discoveries:
-            await discovery.start(own, self._sighted)
-        await asyncio.gather(*(discovery.settled() for discovery in self._discoveries))
+        self._discovery = self._make_discovery()
+        await self._discovery.start(own, self._sighted)
+        await self._discovery.settled()
         await driver.wait_until(node.is_synchronised, self._config.join_timeout_s)
         missing = node.unsynchronised()
         if node.contacts.unidentified():
@@ -102,7 +100,7 @@ class Cluster:
         node.publish_record(replace(node.record, phase=Phase.ACTIVE))
         driver.perform()
 
-    def _make_discoveries(self) -> list[Discovery]:
+    def _make_discovery(self) -> Discovery:
         made: list[Discovery] = []
         if self._config.seeds:
             made.append(StaticDiscovery(self._config.seeds))
@@ -111,7 +109,7 @@ class Cluster:
 
             settle_s = SETTLE_S if self._config.settle_s is None else self._config.settle_s
             made.append(MdnsDiscovery(interfaces=self._config.interfaces, settle_s=settle_s))
-        return made
+        return CombinedDiscovery(made)
 
     def _sighted(self, sighting: Sighting) -> None:
         if sighting.node_id is not None and len(self._sources) < 8_192:
@@ -128,7 +126,7 @@ class Cluster:
     async def leave(self, timeout_s: float) -> None:
         """Deliver what is on its way, for at most ``timeout_s``, say goodbye, and end every socket and task."""
         try:
-            await asyncio.gather(*(discovery.stop() for discovery in self._discoveries))
+            await self._discovery.stop()
             await self.driver.leave(timeout_s=timeout_s)
         finally:
             await self.driver.close()

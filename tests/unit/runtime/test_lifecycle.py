@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 
 import pytest
 from autogen_core import DefaultTopicId
@@ -53,6 +55,18 @@ async def test_call_after_a_failed_start_raises_and_does_not_wait_for_another(wi
         await within(runtime.start())
     with pytest.raises(RuntimeNotStartedError, match=r"could not be started: .*taken"):
         await within(runtime.send_message(Text("hi"), agent("echo")))
+
+
+async def test_stop_when_signal_stops_at_one_of_its_signals_and_gives_them_back(wired: WiredCluster) -> None:
+    runtime = await wired.host(Echo)
+    before = signal.getsignal(signal.SIGUSR1)
+    stopped = asyncio.ensure_future(runtime.stop_when_signal((signal.SIGUSR1,)))
+    await eventually(lambda: signal.getsignal(signal.SIGUSR1) is not before)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    await within(stopped)
+    with pytest.raises(RuntimeNotStartedError):
+        runtime.peers()
+    assert signal.getsignal(signal.SIGUSR1) is before
 
 
 async def test_call_after_close_raises(wired: WiredCluster) -> None:

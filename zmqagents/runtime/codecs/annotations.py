@@ -38,7 +38,10 @@ def field_annotations(cls: type[Any]) -> dict[str, Any]:
     try:
         return get_type_hints(cls, include_extras=True)
     except (NameError, TypeError, AttributeError, SyntaxError):
-        pass  # one bad annotation fails them all, so each is tried by itself
+        return _one_by_one(cls)  # one bad annotation has failed them all
+
+
+def _one_by_one(cls: type[Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         module = vars(sys.modules[base.__module__]) if base.__module__ in sys.modules else {}
