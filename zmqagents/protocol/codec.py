@@ -47,10 +47,11 @@ class Heartbeat(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """Gossip kind 2: records that changed, encoded."""
+    """Gossip kind 2: records that changed, encoded; and deaths."""
 
     source: NodeId
     records: list[bytes]
+    dead: Sequence[f.DeathEntry] = ()
 
 
 Gossip: TypeAlias = Heartbeat | Delta
@@ -231,7 +232,7 @@ def encode_gossip(gossip: Gossip) -> list[bytes]:
     """The parts of one PUB message."""
     if isinstance(gossip, Heartbeat):
         return [GOSSIP_PREFIX, _packb((_HEARTBEAT, *gossip))]
-    return [GOSSIP_PREFIX, _packb((_DELTA, gossip.source)), pack_records(gossip.records)]
+    return [GOSSIP_PREFIX, _packb((_DELTA, gossip.source, list(gossip.dead))), pack_records(gossip.records)]
 
 
 def decode_gossip(parts: Sequence[bytes]) -> Gossip | None:
@@ -257,7 +258,9 @@ def decode_gossip(parts: Sequence[bytes]) -> Gossip | None:
     if kind == _DELTA:
         if len(parts) != 3:
             raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, "a DELTA has one payload part")
-        return Delta(body[1], unpack_records(parts[2]))
+        if len(body) < 3 or not _deaths(body[2]):
+            raise RemoteProtocolError(WireCode.BAD_FIELD, "a DELTA has a list of the dead")
+        return Delta(body[1], unpack_records(parts[2]), body[2])
     raise RemoteProtocolError(WireCode.UNKNOWN_KIND, f"gossip kind {kind}")
 
 
@@ -343,6 +346,10 @@ def _agents(value: object) -> bool:
     return all(_agent(item) for item in value)
 
 
+def _claimed(value: object) -> bool:
+    return value == [] or _agents(value)
+
+
 def _context(value: object) -> bool:
     if value is None:
         return True
@@ -359,6 +366,10 @@ def _node_id(value: object) -> bool:
 
 def _digest(value: object) -> bool:
     return type(value) is bytes and len(value) == _DIGEST_BYTES
+
+
+def _node_id_or_nil(value: object) -> bool:
+    return value is None or _node_id(value)
 
 
 def _versions(value: object) -> bool:
@@ -385,13 +396,21 @@ _FIELDS: dict[type[Any], tuple[Any, ...]] = {  # SPEC.md sections 3.1 and 3.2, i
     f.Bye: (_uint, _text),
     f.SyncPull: (_uint, _versions),
     f.SyncPush: (_uint, _flag, _deaths),
-    f.Request: (_uint, _agent, _text, _agent_or_nil, _text, _text, _uint_or_nil, _uint, _context),
+    f.Probe: (_uint, _node_id),
+    f.Probed: (_uint, _node_id, _flag),
+    f.Request: (_uint, _agent, _text, _agent_or_nil, _text, _text, _uint_or_nil, _uint, _context, _node_id_or_nil),
     f.Reply: (_uint, _text, _text),
     f.Error: (_uint, _uint, _text, _text),
     f.Cancel: (_uint,),
     f.Event: (_text, _text, _text, _agent_or_nil, _agents, _text, _text, _uint, _context),
     f.EventDone: (_uints,),
     f.Agent: (_uint, _uint, _agent_or_empty, _uint_or_nil),
+    f.Census: (_uint, _text, _digest),
+    f.Claim: (_uint, _flag, _claimed),
+    f.Rival: (_agent, _node_id),
+    f.Yield: (_agent,),
+    f.Disclaim: (_agent,),
+    f.Moved: (_agent, _node_id),
 }
 _WITH_PAYLOAD = frozenset(kind for kind in f.KINDS if "payload" in kind._fields)  # type: ignore[attr-defined]
 _DECODERS = {

@@ -31,6 +31,7 @@ class ErrorCode(IntEnum):
     UNREADABLE = 5
     UNSERIALIZABLE = 6
     DROPPED = 7
+    MOVED = 8
 
 
 class Operation(IntEnum):
@@ -41,6 +42,7 @@ class Operation(IntEnum):
     LOAD_STATE = 3
     ACTIVATE = 4
     MATCH = 5
+    ADOPT = 6
 
 
 class Hello(NamedTuple):
@@ -90,6 +92,21 @@ class SyncPush(NamedTuple):
     payload: bytes
 
 
+class Probe(NamedTuple):
+    """Asks whether the reader has a connection with ``node``, which the sender can't reach."""
+
+    token: int
+    node: NodeId
+
+
+class Probed(NamedTuple):
+    """The answer to a PROBE."""
+
+    token: int
+    node: NodeId
+    connected: bool
+
+
 class Request(NamedTuple):
     call_id: CallId
     agent: AgentKey
@@ -100,6 +117,8 @@ class Request(NamedTuple):
     timeout_ms: int | None
     hops: int
     context: Context
+    refuser: NodeId | None
+    """Who has just said that the agent is not there."""
     payload: bytes
 
 
@@ -147,14 +166,72 @@ class Agent(NamedTuple):
     payload: bytes
 
 
+class Census(NamedTuple):
+    """Asks which agents of the type are active at the reader and belong to the sender's part of the directory."""
+
+    token: int
+    agent_type: str
+    view: bytes
+    """The sender's ``Directory.view`` of the type."""
+
+
+class Claim(NamedTuple):
+    """These agents are active at the sender; ``token`` is that of the CENSUS it answers, 0 if of none."""
+
+    token: int
+    last: bool
+    agents: list[AgentKey]
+
+
+class Rival(NamedTuple):
+    """``node`` says that the agent is active there, as the reader does; the reader's activation is to stay."""
+
+    agent: AgentKey
+    node: NodeId
+
+
+class Yield(NamedTuple):
+    """The agent is active at the sender, and the reader's activation has to end."""
+
+    agent: AgentKey
+
+
+class Disclaim(NamedTuple):
+    """The agent is not active at the sender."""
+
+    agent: AgentKey
+
+
+class Moved(NamedTuple):
+    """Events for the agent are to go to ``node`` from now on; those that have come were sent on to it."""
+
+    agent: AgentKey
+    node: NodeId
+
+
 class Unknown(NamedTuple):
     """An optional frame of a later version: ignored, but counted in the order of data frames."""
 
     kind: int
 
 
-ControlFrame: TypeAlias = Hello | Welcome | Ack | Ping | Pong | Bye | SyncPull | SyncPush | Unknown
-DataFrame: TypeAlias = Request | Reply | Error | Cancel | Event | EventDone | Agent | Unknown
+ControlFrame: TypeAlias = Hello | Welcome | Ack | Ping | Pong | Bye | SyncPull | SyncPush | Probe | Probed | Unknown
+DataFrame: TypeAlias = (
+    Request
+    | Reply
+    | Error
+    | Cancel
+    | Event
+    | EventDone
+    | Agent
+    | Census
+    | Claim
+    | Rival
+    | Yield
+    | Disclaim
+    | Moved
+    | Unknown
+)
 Frame: TypeAlias = ControlFrame | DataFrame
 
 KINDS: dict[type[tuple[object, ...]], int] = {
@@ -166,6 +243,8 @@ KINDS: dict[type[tuple[object, ...]], int] = {
     Bye: 6,
     SyncPull: 7,
     SyncPush: 8,
+    Probe: 9,
+    Probed: 10,
     Request: 16,
     Reply: 17,
     Error: 18,
@@ -173,6 +252,12 @@ KINDS: dict[type[tuple[object, ...]], int] = {
     Event: 20,
     EventDone: 21,
     Agent: 22,
+    Census: 23,
+    Claim: 24,
+    Rival: 25,
+    Yield: 26,
+    Disclaim: 27,
+    Moved: 28,
 }
 """The wire number of each kind. Below FIRST_DATA_KIND: control."""
 

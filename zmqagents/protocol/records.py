@@ -57,10 +57,13 @@ class HostedType:
 
     policy: str
     weight: int
+    idempotent: frozenset[str] = frozenset()
+    """Names of the message types whose handlers may run twice for one call."""
 
     def __post_init__(self) -> None:
         _require(_is_text(self.policy), "types: the policy is text")
         _require(_is_uint(self.weight), "types: the weight is an unsigned integer")
+        _require(_are_texts(self.idempotent), "types: an idempotent message type is text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ class Record:
     load: int
     max_payload_bytes: int = 0
     """The largest payload that the node reads; 0 if it doesn't say."""
+    started_ms: int = 0
+    """When this life of the process began, by its own clock: milliseconds since 1970; 0 if it doesn't say."""
 
     def __post_init__(self) -> None:
         _require(is_node_id(self.node_id), "node id: 16 bytes, the first not zero")
@@ -118,6 +123,7 @@ class Record:
         _require(all(map(_are_texts, self.readable.values())), "readable: a content type is text")
         _require(_is_uint(self.load), "load: an unsigned integer")
         _require(_is_uint(self.max_payload_bytes), "largest payload: an unsigned integer")
+        _require(_is_uint(self.started_ms), "started: an unsigned integer")
 
 
 def encode_record(record: Record) -> bytes:
@@ -135,7 +141,7 @@ def encode_record(record: Record) -> bytes:
         6: record.endpoints,
         7: record.gossip_endpoints,
         8: record.protocol,
-        9: {agent_type: (hosted.policy, hosted.weight) for agent_type, hosted in record.types.items()},
+        9: {agent_type: _wire_type(hosted) for agent_type, hosted in record.types.items()},
         10: sorted(record.pinned),  # by code points, hence by UTF-8 bytes
         11: {name: (int(entry.kind), entry.match, entry.agent_type) for name, entry in record.subscriptions.items()},
         12: record.readable,
@@ -143,6 +149,8 @@ def encode_record(record: Record) -> bytes:
     }
     if record.max_payload_bytes:
         wire[14] = record.max_payload_bytes
+    if record.started_ms:
+        wire[15] = record.started_ms
     encoded = cbor2.dumps(wire, canonical=True)
     if len(encoded) > MAX_RECORD_BYTES:
         raise LocalProtocolError(
@@ -150,6 +158,12 @@ def encode_record(record: Record) -> bytes:
             "pinned agents or types"
         )
     return encoded
+
+
+def _wire_type(hosted: HostedType) -> tuple[object, ...]:
+    if not hosted.idempotent:
+        return (hosted.policy, hosted.weight)
+    return (hosted.policy, hosted.weight, sorted(hosted.idempotent))
 
 
 def decode_record(data: bytes) -> Record:
@@ -204,7 +218,7 @@ def _read_fields(data: bytes) -> dict[int, Any]:
     return fields
 
 
-_KNOWN_KEYS = range(1, 15)
+_KNOWN_KEYS = range(1, 16)
 _CBOR_MAP = 5  # the major type, RFC 8949 section 3.1
 
 
@@ -238,13 +252,20 @@ def _build(fields: dict[int, Any]) -> Record:
         endpoints=_texts(fields[6], "endpoints"),
         gossip_endpoints=_texts(fields[7], "gossip endpoints"),
         protocol=_pair(fields[8]),
-        types={name: HostedType(*_items(value, 2, "types")) for name, value in _map(fields[9], "types").items()},
+        types={name: _hosted_type(value) for name, value in _map(fields[9], "types").items()},
         pinned=frozenset(_texts(fields[10], "pinned")),
         subscriptions={name: _subscription(value) for name, value in _map(fields[11], "subscriptions").items()},
         readable={name: _texts(value, "readable") for name, value in _map(fields[12], "readable").items()},
         load=fields[13],
         max_payload_bytes=fields.get(14, 0),
+        started_ms=fields.get(15, 0),
     )
+
+
+def _hosted_type(value: Any) -> HostedType:
+    policy, weight = _items(value, 2, "types")
+    idempotent = _texts(value[2], "types: the idempotent message types") if len(value) > 2 else ()
+    return HostedType(policy, weight, frozenset(idempotent))
 
 
 def _phase(value: Any) -> Phase:

@@ -211,6 +211,7 @@ class Outbound:
             self._remaining_ms(call.deadline_s),
             0,
             self._telemetry.carrier(),
+            None,
             payload,
         )
 

@@ -61,7 +61,7 @@ def test_ping_has_the_bytes_that_the_specification_gives() -> None:
 
 
 def test_header_holds_the_fields_in_the_order_of_the_specification() -> None:
-    request = f.Request(9, "worker/a", "m", "boss/b", "Task", "application/json", 50, 1, {"traceparent": "00"}, b"{}")
+    request = f.Request(9, "worker/a", "m", "boss/b", "Task", "application/json", 50, 1, {"traceparent": "00"}, None, b"{}")
 
     header, payload = codec.encode_envelope(data(request))
 
@@ -128,7 +128,7 @@ def test_text_of_65536_bytes_passes() -> None:
 
 def test_context_of_16_entries_passes() -> None:
     context = {f"key {number}": "value" for number in range(codec.MAX_CONTEXT_ITEMS)}
-    envelope = data(f.Request(1, "a/b", "m", None, "T", "j", None, 0, context, b""))
+    envelope = data(f.Request(1, "a/b", "m", None, "T", "j", None, 0, context, None, b""))
 
     assert codec.decode_envelope(codec.encode_envelope(envelope)) == envelope
 
