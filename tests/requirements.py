@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 
 import pytest
@@ -48,3 +49,19 @@ def require_tool(name: str) -> str:
 def require_root(purpose: str) -> None:
     """The test needs root; ``purpose`` completes "needs root ..."."""
     require(os.geteuid() == 0, f"needs root {purpose}")
+
+
+def require_network_namespaces() -> None:
+    """Root, iproute2, nftables, and a kernel that lets this process make network namespaces and drop packets there."""
+    require_root("to make network namespaces")
+    ip = require_tool("ip")
+    nft = require_tool("nft")
+    name = f"zmqa-{os.getpid()}-probe"
+    made = subprocess.run([ip, "netns", "add", name], capture_output=True, check=False)
+    require(made.returncode == 0, f"needs to make network namespaces ({made.stderr.decode().strip()})")
+    try:
+        table = [ip, "netns", "exec", name, nft, "add", "table", "inet", "probe"]
+        added = subprocess.run(table, capture_output=True, check=False)
+    finally:
+        subprocess.run([ip, "netns", "del", name], capture_output=True, check=True)
+    require(added.returncode == 0, f"needs nftables in the kernel ({added.stderr.decode().strip()})")

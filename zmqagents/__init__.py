@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zmqagents._version import __version__
 
 if TYPE_CHECKING:
-    from zmqagents.config import RuntimeConfig
+    from zmqagents.config import Placement, RuntimeConfig
     from zmqagents.errors import (
         BackpressureError,
         CallTimeoutError,
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         DeliveryError,
         MessageTooLargeError,
         PeerLost,
+        PolicyConflictError,
         RemoteCallError,
         SerializationError,
         ZmqAgentsError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from zmqagents.runtime.codecs import CborSerializer, MsgpackSerializer
     from zmqagents.runtime.deadlines import call_timeout
     from zmqagents.runtime.factory import create_distributed_runtime
+    from zmqagents.runtime.policies import idempotent, placement
     from zmqagents.runtime.publishing import DeadLetter
     from zmqagents.runtime.runtime import ZmqAgentRuntime
 
@@ -42,6 +44,8 @@ _HOMES = {
     "MsgpackSerializer": "zmqagents.runtime.codecs",
     "PeerInfo": "zmqagents.runtime.cluster",
     "PeerLost": "zmqagents.errors",
+    "Placement": "zmqagents.config",
+    "PolicyConflictError": "zmqagents.errors",
     "RemoteCallError": "zmqagents.errors",
     "RuntimeConfig": "zmqagents.config",
     "SerializationError": "zmqagents.errors",
@@ -49,6 +53,8 @@ _HOMES = {
     "ZmqAgentsError": "zmqagents.errors",
     "call_timeout": "zmqagents.runtime.deadlines",
     "create_distributed_runtime": "zmqagents.runtime.factory",
+    "idempotent": "zmqagents.runtime.policies",
+    "placement": "zmqagents.runtime.policies",
 }
 
 __all__ = [
@@ -62,6 +68,8 @@ __all__ = [
     "MsgpackSerializer",
     "PeerInfo",
     "PeerLost",
+    "Placement",
+    "PolicyConflictError",
     "RemoteCallError",
     "RuntimeConfig",
     "SerializationError",
@@ -70,6 +78,8 @@ __all__ = [
     "__version__",
     "call_timeout",
     "create_distributed_runtime",
+    "idempotent",
+    "placement",
 ]
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict
 
 from zmqagents.errors import ConfigError
@@ -17,7 +17,33 @@ MAX_LABEL_BYTES = 255  # SPEC.md section 6.1
 MAX_HEARTBEAT_S = 1_000  # ZMTP's TTL is 16 bits of tenths of a second, and it is three intervals
 MAX_MESSAGE_BYTES = 1 << 62  # libzmq's limit is a signed 64-bit number
 
+MAX_WEIGHT = 1_000_000  # a record has room for more, but a smaller share than a millionth means "nothing": write 0
+POLICIES = ("by_key", "rebalance", "least_loaded", "round_robin", "random", "local_first")  # SPEC.md section 8.1
+
 _ABOVE_0 = math.ulp(0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How the agents of a type are shared among the processes that host it. ConfigError, saying what to write."""
+
+    policy: str | None = None
+    """One of ``POLICIES``; None is what the agent's class says, and ``"by_key"`` if it says nothing."""
+    weight: int | None = None
+    """This process's share, relative to that of the others: twice the weight gets twice the agents or messages, 0 gets
+    none while another process has weight. None is what the class says, and then the setting ``weight``."""
+
+    def __post_init__(self) -> None:
+        if self.policy is not None and self.policy not in POLICIES:
+            raise ConfigError(f"policy={self.policy!r:.80}: write one of {', '.join(POLICIES)}")
+        if self.weight is not None:
+            check_weight(self.weight)
+
+    def over(self, other: Placement) -> Placement:
+        """This one, completed by the other where it says nothing."""
+        return Placement(
+            other.policy if self.policy is None else self.policy, other.weight if self.weight is None else self.weight
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +62,10 @@ class RuntimeConfig:
     """``tcp://host:port`` of processes to ask; a name with several addresses means all of them. They are used besides
     mDNS. Environment: ``ZMQAGENTS_SEEDS``, separated by commas."""
     listen: tuple[str, ...] = LOOPBACK
-    """Addresses to listen on. Without a cluster key only loopback addresses are accepted."""
+    """Addresses to listen on. Without a cluster key only loopback addresses are accepted, unless ``insecure_lan``."""
+    insecure_lan: bool = False
+    """Accept addresses of this host beyond loopback in ``listen``, though whoever can connect to them can then call
+    every agent: for networks that nobody else is on. Environment: ``ZMQAGENTS_INSECURE_LAN=1``."""
     port: int = 0
     """Port that others dial; 0 takes a free one. Fix it for a process that is somebody's seed. Environment:
     ``ZMQAGENTS_PORT``."""
@@ -52,6 +81,13 @@ class RuntimeConfig:
     """Deadline of every call that doesn't set its own; None is no deadline, as in AutoGen."""
     send_timeout_s: float = 30.0
     """How long a sender waits for a peer whose window is full, before BackpressureError."""
+    weight: int = 100
+    """This process's share of the agents and messages of each type, relative to that of the other processes which host
+    it: 200 beside others' 100 gets twice as much, 0 nothing while another has weight. Environment:
+    ``ZMQAGENTS_WEIGHT``."""
+    placements: Mapping[str, str | Placement] = field(default_factory=dict)
+    """Policy, or ``Placement``, by agent type, in place of what the ``@placement`` of the agent's class says. All
+    processes that host a type must give it the same policy."""
     drain_timeout_s: float = 10.0
     """How long ``stop`` waits for handlers that run and for messages on their way."""
     cancel_grace_s: float = 0.5
@@ -68,7 +104,9 @@ class RuntimeConfig:
         _check_text("instance_id", self.instance_id, empty=True)
         if self.discovery not in ("mdns", "none"):
             raise ConfigError(f'discovery={self.discovery!r}: write "mdns", or "none" to use seeds alone')
-        _check_listen(self.listen)
+        if not isinstance(self.insecure_lan, bool):
+            raise ConfigError(f"insecure_lan={self.insecure_lan!r}: write True or False")
+        _check_listen(self.listen, insecure_lan=self.insecure_lan)
         _check_number("port", self.port, 0, 65_535, "write 0 for a free port, or a number from 1 to 65535", whole=True)
         for name in ("discovery_timeout_s", "join_timeout_s", "send_timeout_s", "drain_timeout_s", "cancel_grace_s"):
             _check_number(name, getattr(self, name), 0, math.inf, "write a number of seconds, 0 or more")
@@ -80,8 +118,19 @@ class RuntimeConfig:
         for name in ("heartbeat_s", "zmtp_heartbeat_s"):
             rule = f"write a number of seconds above 0, and at most {MAX_HEARTBEAT_S:,}"
             _check_number(name, getattr(self, name), _ABOVE_0, MAX_HEARTBEAT_S, rule)
+        check_weight(self.weight)
+        object.__setattr__(self, "placements", _placements(self.placements))
         rule = "write a whole number of bytes above 0"
         _check_number("max_message_bytes", self.max_message_bytes, 1, MAX_MESSAGE_BYTES, rule, whole=True)
+
+    def exposed(self) -> tuple[str, ...]:
+        """The addresses of ``listen`` that are not this host's alone."""
+        return tuple(address for address in self.listen if not ipaddress.ip_address(address).is_loopback)
+
+    def placement(self, agent_type: str) -> Placement:
+        """What the settings say about an agent type."""
+        placed = self.placements.get(agent_type, Placement())
+        return placed if isinstance(placed, Placement) else Placement(placed)
 
     def labelled(self) -> RuntimeConfig:
         """The same, with an instance id made from host name and process id if there was none."""
@@ -99,12 +148,15 @@ class Settings(TypedDict, total=False):
     interfaces: str | Sequence[str]
     seeds: str | Sequence[str]
     listen: str | Sequence[str]
+    insecure_lan: bool
     port: int
     discovery_timeout_s: float
     join_timeout_s: float
     settle_s: float | None
     call_timeout_s: float | None
     send_timeout_s: float
+    weight: int
+    placements: Mapping[str, str | Placement]
     drain_timeout_s: float
     cancel_grace_s: float
     max_message_bytes: int
@@ -159,7 +211,39 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if not port.isdecimal():
             raise ConfigError(f"ZMQAGENTS_PORT={port!r}: write a number from 0 to 65535")
         found["port"] = int(port)
+    weight = environment.get("ZMQAGENTS_WEIGHT")
+    if weight:
+        if not weight.isdecimal():
+            raise ConfigError(f"ZMQAGENTS_WEIGHT={weight!r}: write a whole number from 0 to {MAX_WEIGHT:,}")
+        found["weight"] = int(weight)
+    insecure = environment.get("ZMQAGENTS_INSECURE_LAN")
+    if insecure:
+        if insecure not in ("0", "1"):
+            raise ConfigError(f"ZMQAGENTS_INSECURE_LAN={insecure!r}: write 1 or 0")
+        found["insecure_lan"] = insecure == "1"
     return found
+
+
+def check_weight(weight: object) -> None:
+    """ConfigError unless it is a legal weight."""
+    _check_number("weight", weight, 0, MAX_WEIGHT, f"write a whole number from 0 to {MAX_WEIGHT:,}", whole=True)
+
+
+def _placements(placements: object) -> dict[str, Placement]:
+    if not isinstance(placements, Mapping) or not all(isinstance(name, str) for name in placements):
+        raise ConfigError(f'placements={placements!r:.80}: write policies by agent type: {{"worker": "rebalance"}}')
+    return {agent_type: _placement(agent_type, placed) for agent_type, placed in placements.items()}
+
+
+def _placement(agent_type: str, placed: object) -> Placement:
+    if isinstance(placed, Placement):
+        return placed
+    if not isinstance(placed, str):
+        raise ConfigError(f"placements[{agent_type!r}]={placed!r:.80}: write a policy's name, or Placement(...)")
+    try:
+        return Placement(placed)
+    except ConfigError as error:
+        raise ConfigError(f"placements[{agent_type!r}]: {error}") from None
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:
@@ -186,18 +270,26 @@ def _check_text(name: str, value: str, *, empty: bool) -> None:
         raise ConfigError(f"{name}={value!r:.80}: write a text of 1 to {MAX_LABEL_BYTES} bytes")
 
 
-def _check_listen(addresses: tuple[str, ...]) -> None:
+def _check_listen(addresses: tuple[str, ...], *, insecure_lan: bool) -> None:
     if not addresses:
         raise ConfigError("listen is empty: write at least one address, such as listen=['127.0.0.1']")
     for address in addresses:
         try:
-            loopback = ipaddress.ip_address(address).is_loopback
+            parsed = ipaddress.ip_address(address)
         except ValueError:
             raise ConfigError(
                 f"listen={address!r}: write an address without port, such as '127.0.0.1' or '::1'"
             ) from None
-        if not loopback:
+        if parsed.is_loopback:
+            continue
+        if not insecure_lan:
             raise ConfigError(
                 f"listen={address!r}: without a cluster key the runtime listens on loopback only, because whoever can"
-                " connect can call every agent; write '127.0.0.1' or '::1'"
+                " connect can call every agent; write '127.0.0.1' or '::1', or, on a network that nobody else is on,"
+                " insecure_lan=True"
+            )
+        if parsed.is_unspecified:  # the others are told where to dial, and nobody can dial this
+            raise ConfigError(
+                f"listen={address!r}: write the addresses of this host that the others are to dial, such as"
+                " listen=['192.168.1.20']"
             )

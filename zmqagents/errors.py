@@ -13,6 +13,7 @@
         │   ├── PeerLost             the target process went away; whether the handler ran is unknown
         │   ├── CallTimeoutError     (also TimeoutError) the deadline passed; whether the handler ran is unknown
         │   ├── BackpressureError    the peer's window stayed full; certainly not sent
+        │   ├── PolicyConflictError  the target's hosts name different placement policies; nothing was sent
         │   └── RemoteCallError      the remote handler raised a class that this process doesn't know
         ├── LocalProtocolError       this process asked the protocol for something illegal: our own bug
         └── RemoteProtocolError      a peer sent something illegal; carries the wire code of SPEC.md section 9
@@ -79,6 +80,13 @@ class CallTimeoutError(DeliveryError, TimeoutError):
 
 class BackpressureError(DeliveryError):
     """The peer's window stayed full for the send timeout: the message was certainly not sent."""
+
+
+class PolicyConflictError(DeliveryError):
+    """Processes that host the target's agent type name different placement policies: nothing was sent.
+
+    The text names two of them, what each says, and what to do.
+    """
 
 
 class RemoteCallError(DeliveryError):

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -141,7 +141,10 @@ class Program:
 
 
 Launch: TypeAlias = Callable[..., Awaitable[Program]]
-"""Starts ``tests.integration.programs.NAME`` with a JSON object of settings, given as keywords."""
+"""Starts ``tests.integration.programs.NAME`` with a JSON object of settings, given as keywords.
+
+``prefix`` is a command, such as ``ip netns exec``, that runs the program in its own place.
+"""
 
 
 @contextlib.asynccontextmanager
@@ -149,8 +152,9 @@ async def programs() -> AsyncIterator[Launch]:
     """A ``Launch``, whose programs have all ended when the block is left."""
     started: list[Program] = []
 
-    async def launch(name: str, /, **settings: Any) -> Program:
+    async def launch(name: str, /, *, prefix: Sequence[str] = (), **settings: Any) -> Program:
         process = await asyncio.create_subprocess_exec(
+            *prefix,
             sys.executable,
             "-m",
             f"tests.integration.programs.{name}",

@@ -15,7 +15,7 @@ from zmqagents import BackpressureError
 
 pytestmark = pytest.mark.integration
 
-EVENT_WINDOW = 8_192  # SPEC.md section 5
+EVENT_WINDOW = CALL_WINDOW = 8_192  # SPEC.md section 5
 LINK_WINDOW = 1_024
 
 
@@ -34,6 +34,24 @@ async def test_publisher_waits_for_handlers_of_a_full_window_and_is_told_who_is_
     await eventually(lambda: node_of(publisher).unfinished_events < EVENT_WINDOW)
     await within(publisher.publish_message(Text("hi"), topic))
     await within(publisher.stop_when_idle())
+
+
+async def test_caller_waits_for_the_answers_of_a_full_window_and_is_told_who_is_slow(cluster: Cluster) -> None:
+    host, caller = await cluster.pair(Patient, send_timeout_s=0.2, cancel_grace_s=60.0)
+    calls = [asyncio.ensure_future(caller.send_message(Text("hi"), agent("patient"))) for _ in range(LINK_WINDOW // 2)]
+    await eventually(lambda: "patient/default" in host._parts.agents.instances)
+    while len(calls) < CALL_WINDOW:
+        calls += [asyncio.ensure_future(caller.send_message(Text("hi"), agent("patient"))) for _ in range(512)]
+        await eventually(lambda: len(node_of(host).served) == len(calls))
+    calls.pop().cancel()  # its handler goes on, so it makes no room
+    with pytest.raises(BackpressureError, match=r"node-1 .* has taken no more messages for 0.2 s"):
+        await within(caller.send_message(Text("one more"), agent("patient")))
+    assert len(node_of(host).served) == CALL_WINDOW
+
+    patient: Patient = instance_of(host, "patient/default")
+    patient.go_on.set()
+    assert set(map(type, await within(asyncio.gather(*calls)))) == {Text}
+    assert await within(caller.send_message(Text("again"), agent("patient"))) == Text("again")
 
 
 async def test_caller_of_a_process_that_stands_still_is_told_so_and_nothing_is_sent(

@@ -41,6 +41,8 @@ control_kinds: dict[type[Any], st.SearchStrategy[Any]] = {
     f.Bye: st.builds(f.Bye, uints, texts),
     f.SyncPull: st.builds(f.SyncPull, uints, _versions),
     f.SyncPush: st.builds(f.SyncPush, uints, st.booleans(), _deaths, _pushed),
+    f.Probe: st.builds(f.Probe, uints, node_ids),
+    f.Probed: st.builds(f.Probed, uints, node_ids, st.booleans()),
 }
 data_kinds: dict[type[Any], st.SearchStrategy[Any]] = {
     f.Request: st.builds(
@@ -64,6 +66,12 @@ data_kinds: dict[type[Any], st.SearchStrategy[Any]] = {
     ),
     f.EventDone: st.builds(f.EventDone, st.lists(uints, max_size=6)),
     f.Agent: st.builds(f.Agent, uints, uints, st.just("") | agent_ids, _timeouts, payloads),
+    f.Census: st.builds(f.Census, uints, agent_types, st.binary(min_size=8, max_size=8)),
+    f.Claim: st.builds(f.Claim, uints, st.booleans(), st.lists(agent_ids, max_size=4)),
+    f.Rival: st.builds(f.Rival, agent_ids, node_ids),
+    f.Yield: st.builds(f.Yield, agent_ids),
+    f.Disclaim: st.builds(f.Disclaim, agent_ids),
+    f.Moved: st.builds(f.Moved, agent_ids, node_ids),
 }
 control_frames: st.SearchStrategy[f.ControlFrame] = st.one_of(*control_kinds.values())
 data_frames: st.SearchStrategy[f.DataFrame] = st.one_of(*data_kinds.values())
@@ -85,12 +93,13 @@ envelopes: st.SearchStrategy[f.Envelope] = st.one_of(
 )
 gossip: st.SearchStrategy[codec.Gossip] = st.one_of(
     st.builds(codec.Heartbeat, node_ids, uints, uints, st.binary(min_size=8, max_size=8), uints),
-    st.builds(codec.Delta, node_ids, st.lists(payloads, max_size=4)),
+    st.builds(codec.Delta, node_ids, st.lists(payloads, max_size=4), _deaths),
 )
 
 _labels = st.text(max_size=60)  # at most 4 bytes a character, 255 bytes in all
 _endpoints = st.lists(texts, max_size=4).map(tuple)
 _content_types = st.lists(texts, max_size=3).map(tuple)
+_idempotent = st.frozensets(texts, max_size=3)
 subscription_entries = st.one_of(
     st.builds(SubscriptionEntry, st.sampled_from(SubscriptionKind), texts, agent_types),
     st.just(SubscriptionEntry(SubscriptionKind.OPAQUE, "", "")),
@@ -105,12 +114,13 @@ records: st.SearchStrategy[Record] = st.builds(
     endpoints=_endpoints,
     gossip_endpoints=_endpoints,
     protocol=st.tuples(uints, uints).map(lambda pair: (min(pair), max(pair))),
-    types=st.dictionaries(agent_types, st.builds(HostedType, texts, uints), max_size=5),
+    types=st.dictionaries(agent_types, st.builds(HostedType, texts, uints, _idempotent), max_size=5),
     pinned=st.frozensets(agent_ids, max_size=5),
     subscriptions=st.dictionaries(texts, subscription_entries, max_size=5),
     readable=st.dictionaries(texts, _content_types, max_size=5),
     load=uints,
     max_payload_bytes=uints,
+    started_ms=uints,
 )
 
 _scalars = st.one_of(

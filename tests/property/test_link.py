@@ -12,8 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.codec import decode_envelope, encode_envelope
 from zmqagents.protocol.link import Greeting, Link, LinkLimits, Status
+from zmqagents.protocol.windows import weight_bytes
 
-LIMITS = LinkLimits(window_frames=4, window_bytes=60, batch_frames=2, batch_bytes=40, ack_frames=3)
+SIZES = (0, 0, 150, 300, 1_500)  # of payloads: a window takes several of them, except of the last
+LIMITS = LinkLimits(window_frames=4, window_bytes=1_200, batch_frames=2, batch_bytes=700, ack_frames=3)
 GREET_AGAIN_S = 0.5
 HEALED_WITHIN_S = 60.0
 
@@ -29,12 +31,14 @@ class Side:
         """Every envelope that was ever sent."""
         self.greet_at_s: float | None = None
         self.sent: defaultdict[int, list[int]] = defaultdict(list)
-        self.never_sent: set[int] = set()
+        self.never_delivered: set[int] = set()
+        """What was lost with a life of the link and certainly never came to the other side."""
         self.delivered: defaultdict[int, list[int]] = defaultdict(list)
         """By session of the other side."""
 
     def send(self, value: int, size_bytes: int) -> None:
-        number = self.link.send(f.Reply(value, "", "", bytes(size_bytes)), size_bytes)
+        frame = f.Reply(value, "", "", bytes(size_bytes))
+        number = self.link.send(frame, weight_bytes(frame))
         self.sent[self.link.session].append(value)
         assert number == len(self.sent[self.link.session])
 
@@ -44,14 +48,21 @@ class Side:
         self._control(f.Hello(1, 1, [], "", known, b""))
         self.greet_at_s = now_s + GREET_AGAIN_S
 
-    def reset(self) -> None:
+    def close(self) -> None:
+        """End the link because of something illegal, tell why, and greet later."""
+        self._control(f.Bye(1, ""))
+        self.reset()
+
+    def reset(self, *, certain: bool = False) -> None:
+        """``certain``: the other side has said BYE."""
         session, status = self.link.session, self.link.status
         abandoned = self.link.reset(session + 1)
         left = [*abandoned.maybe_delivered, *abandoned.never_sent]
         values = self.sent[session]
         assert [entry.number for entry in left] == list(range(len(values) - len(left) + 1, len(values) + 1))
         assert status is Status.UP or not abandoned.maybe_delivered
-        self.never_sent.update(values[entry.number - 1] for entry in abandoned.never_sent)
+        never = left if certain else abandoned.never_sent
+        self.never_delivered.update(values[entry.number - 1] for entry in never)
         self.greet_at_s = None
 
     def transmit(self, now_s: float) -> None:
@@ -74,6 +85,10 @@ class Side:
                 self._hello(envelope.session, frame, now_s)
             elif isinstance(frame, f.Welcome):
                 self._welcome(envelope.session, frame, now_s)
+            elif isinstance(frame, f.Bye):
+                if self.link.status is Status.UP and envelope.session == self.link.peer_session:
+                    self.reset(certain=True)
+                    self.greet_at_s = now_s + GREET_AGAIN_S
             elif isinstance(frame, f.Ping):
                 self._control(f.Pong(frame.token))
             elif envelope.ack_session == self.link.session:
@@ -135,7 +150,7 @@ class LinkMachine(RuleBasedStateMachine):
         for side in greets:
             self.sides[side].greet(self.now_s)
 
-    @rule(side=sides_, count=st.integers(1, 6), size_bytes=st.sampled_from([0, 0, 15, 30, 70]))
+    @rule(side=sides_, count=st.integers(1, 6), size_bytes=st.sampled_from(SIZES))
     def send(self, side: int, count: int, size_bytes: int) -> None:
         for _ in range(count):
             self.values += 1
@@ -187,6 +202,13 @@ class LinkMachine(RuleBasedStateMachine):
         if greets:
             one.greet(self.now_s)
 
+    @precondition(lambda self: any(side.link.status is Status.UP for side in self.sides))
+    @rule(side=sides_)
+    def link_is_closed_with_bye(self, side: int) -> None:
+        one = self.sides[side] if self.sides[side].link.status is Status.UP else self.sides[1 - side]
+        one.close()
+        one.greet_at_s = self.now_s + GREET_AGAIN_S
+
     @invariant()
     def windows_are_bounded(self) -> None:
         for side in self.sides:
@@ -203,7 +225,7 @@ class LinkMachine(RuleBasedStateMachine):
         for sender, receiver in (self.sides, self.sides[::-1]):
             for session, values in receiver.delivered.items():
                 assert values == sender.sent[session][: len(values)]
-                assert not sender.never_sent.intersection(values)
+                assert not sender.never_delivered.intersection(values)
 
     def exchange(self) -> None:
         for sender, receiver in (self.sides, self.sides[::-1]):

@@ -1,8 +1,7 @@
 """Several ``Node`` cores over a network in virtual time: the same seed gives the same run, to the last envelope.
 
-Connections behave as libzmq's do over TCP: they deliver in order, each with its own delay; what is on its way when one
-breaks is lost; they are dialled again by themselves, with waits from 50 ms doubling to 1 s; a dial is refused at once
-where nobody listens. Gossip may be lost besides. All faults are methods of :class:`Network`.
+All faults are attributes (shares of messages, from 0 to 1) and methods of :class:`Network`; what they have caused is
+counted in ``caused``. Those between two processes name the processes, or their places, which outlive them.
 """
 
 from __future__ import annotations
@@ -10,159 +9,68 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+
+from tests.simulation.connections import (
+    FIRST_DIAL_WAIT_S,
+    HANDSHAKE_S,
+    LAST_DIAL_WAIT_S,
+    LOSS_SEEN_AFTER_S,
+    ZMTP_TIMEOUT_S,
+    Callback,
+    Connection,
+    Dial,
+    DialEvents,
+    Host,
+)
 
 from zmqagents.protocol.ids import NodeId
 
-FIRST_DIAL_WAIT_S = 0.05
-LAST_DIAL_WAIT_S = 1.0
-ZMTP_TIMEOUT_S = 1.5
-LOSS_SEEN_AFTER_S = 0.002
-HANDSHAKE_S = 0.003
+__all__ = [
+    "FIRST_DIAL_WAIT_S",
+    "HANDSHAKE_S",
+    "LAST_DIAL_WAIT_S",
+    "LOSS_SEEN_AFTER_S",
+    "ZMTP_TIMEOUT_S",
+    "Callback",
+    "Connection",
+    "Dial",
+    "DialEvents",
+    "Host",
+    "Network",
+]
+
 MAX_EVENTS = 2_000_000  # of one run: more is a storm
-
-Callback: TypeAlias = Callable[[], None]
-
-
-class Host(Protocol):
-    """What the network knows of a process."""
-
-    name: str
-    node_id: NodeId
-    alive: bool
-
-    def do(self, callback: Callback) -> None:
-        """Run an input of the process, at once or when its program gets to it."""
-
-    def receive(self, path: int | bytes, parts: list[bytes]) -> None: ...
-
-    def receive_gossip(self, parts: list[bytes]) -> None: ...
-
-
-class DialEvents(Protocol):
-    """Whom a dial tells how it goes."""
-
-    def up(self) -> None: ...
-
-    def down(self) -> None: ...
-
-    def refused(self) -> None: ...
-
-
-class Connection:
-    """One connection between two processes; two queues that keep order."""
-
-    def __init__(self, network: Network, dialler: Host, listener: Host, dial: Dial) -> None:
-        self.ends = {dialler.name, listener.name}
-        self.listener = listener
-        self.dialler = dialler
-        self.dial = dial
-        self.open = True
-        self._network = network
-        self._last_s = {dialler.name: 0.0, listener.name: 0.0}
-
-    def send(self, to: Host, arrive: Callback) -> None:
-        """Have ``arrive`` run at ``to`` after a delay, unless the connection breaks before."""
-        network = self._network
-        at_s = max(network.now_s + network.delay_s(), self._last_s[to.name])
-        self._last_s[to.name] = at_s
-        network.at(at_s, lambda: to.do(arrive) if self.open and to.alive else None)
-
-    def close(self) -> None:
-        """End it; the dialler sees the loss and dials again."""
-        if self.open:
-            self.open = False
-            self.dial.lost()
-
-
-class Dial:
-    """One endpoint being dialled for good, until it is closed."""
-
-    def __init__(self, network: Network, owner: Host, endpoint: str, events: DialEvents) -> None:
-        self.owner = owner
-        self.endpoint = endpoint
-        self.connection: Connection | None = None
-        self.closed = False
-        self._network = network
-        self._events = events
-        self._wait_s = FIRST_DIAL_WAIT_S
-        network.after(network.delay_s(), self._attempt)
-
-    @property
-    def kind(self) -> str:
-        """The scheme of the endpoint: data or gossip."""
-        return self.endpoint.partition(":")[0]
-
-    @property
-    def is_up(self) -> bool:
-        """Whether something sent now has a chance to arrive."""
-        return self.connection is not None and self.connection.open and not self.closed
-
-    def _attempt(self) -> None:
-        if self.closed or not self.owner.alive:
-            return
-        network = self._network
-        listener = network.listeners.get(self.endpoint)
-        if listener is not None and network.is_cut(self.owner.name, listener.name):
-            network.after(LAST_DIAL_WAIT_S, self._attempt)
-        elif listener is None or network.is_walled(self.owner.name, listener.name):
-            self._tell(self._events.refused)
-            self._again()
-        else:
-            network.after(HANDSHAKE_S + network.delay_s(), lambda: self._shake_hands(listener))
-
-    def _shake_hands(self, listener: Host) -> None:
-        if self.closed or not self.owner.alive:
-            return
-        network = self._network
-        if network.listeners.get(self.endpoint) is not listener or network.is_hindered(self.owner.name, listener.name):
-            self._attempt()
-            return
-        network.hand_over(self)
-        self.connection = Connection(network, self.owner, listener, self)
-        network.connections.append(self.connection)
-        self._wait_s = FIRST_DIAL_WAIT_S
-        self._tell(self._events.up)
-
-    def lost(self) -> None:
-        """The connection broke."""
-        self._network.connections = [one for one in self._network.connections if one is not self.connection]
-        if not self.closed and self.owner.alive:
-            self._network.after(LOSS_SEEN_AFTER_S, lambda: self._tell(self._events.down))
-            self._again()
-
-    def _again(self) -> None:
-        self._network.after(self._wait_s, self._attempt)
-        self._wait_s = min(2 * self._wait_s, LAST_DIAL_WAIT_S)
-
-    def _tell(self, event: Callback) -> None:
-        self.owner.do(lambda: None if self.closed else event())
-
-    def close(self) -> None:
-        """Dial no more."""
-        self.closed = True
-        if self.connection is not None:
-            self.connection.close()
 
 
 class Network:
-    """The clock, the connections and the faults. ``gossip_loss`` is the share of PUB messages that vanish."""
+    """The clock, the connections and the faults."""
 
     def __init__(self, seed: int = 0, *, slowest_s: float = 0.004, gossip_loss: float = 0.0) -> None:
         self.seed = seed
         self.random = random.Random(seed)
         self.now_s = 1_000.0
+        self.base_s = 0.0
+        """Each new connection adds a delay of its own to that of its messages, up to this."""
         self.gossip_loss = gossip_loss
+        self.loss = 0.0
+        self.duplication = 0.0
+        self.reordering = 0.0
+        self.caused: Counter[str] = Counter()
         self.listeners: dict[str, Host] = {}
         self.connections: list[Connection] = []
+        self.names: dict[NodeId, str] = {}
+        """What the processes are called in the record."""
         self.envelopes = 0
-        self._slowest_s = slowest_s
+        self.tracer: Callable[[str], None] | None = None
+        """Is given every line of the record as it is made."""
+        self.slowest_s = slowest_s
         self._events: list[tuple[float, int, Callback]] = []
         self._order = 0
-        self._cuts: set[frozenset[str]] = set()
-        self._walls: set[frozenset[str]] = set()
+        self._cuts: dict[tuple[str, str], None] = {}
+        """From whom to whom nothing comes through."""
+        self._walls: dict[tuple[str, str], None] = {}
         self._fingerprint = hashlib.sha256()
         self._story: deque[str] = deque(maxlen=40)
 
@@ -198,7 +106,7 @@ class Network:
         callback()
 
     def delay_s(self) -> float:
-        return self.random.uniform(0.0002, self._slowest_s)
+        return self.random.uniform(0.0002, self.slowest_s)
 
     # -- the record of the run ---------------------------------------------------------------------------------
 
@@ -206,6 +114,8 @@ class Network:
         line = f"{self.now_s:.6f} {text}"
         self._fingerprint.update(line.encode())
         self._story.append(line)
+        if self.tracer is not None:
+            self.tracer(line)
 
     def story(self) -> str:
         """The last things that happened."""
@@ -216,41 +126,113 @@ class Network:
         """Equal for equal runs."""
         return self._fingerprint.hexdigest()
 
-    # -- faults ------------------------------------------------------------------------------------------------
+    @property
+    def steps(self) -> int:
+        """How many things have happened, or are going to."""
+        return self._order
+
+    # -- chance ------------------------------------------------------------------------------------------------
+
+    def happens(self, what: str, share: float) -> bool:
+        """Whether chance has it so; counted if it does."""
+        if share and self.random.random() < share:
+            self.caused[what] += 1
+            return True
+        return False
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether chance may touch an envelope."""
+        return bool(self.loss or self.duplication or self.reordering)
+
+    # -- faults between two ------------------------------------------------------------------------------------
 
     def blip(self, one: str, other: str) -> None:
         """The connections between two processes break and can be made again at once."""
         self.note(f"blip {one} {other}")
         self._break(one, other)
 
-    def cut(self, one: str, other: str) -> None:
-        """Nothing comes through between two processes; both notice when ZMTP times out."""
-        self.note(f"cut {one} {other}")
-        self._cuts.add(frozenset((one, other)))
-        for connection in self._between(one, other):
-            connection.open = False
-            self.after(ZMTP_TIMEOUT_S, connection.dial.lost)
+    def cut(self, one: str, other: str, *, one_way: bool = False) -> None:
+        """Nothing comes through between two processes, or, one way, from the first to the other; ZMTP times out."""
+        self.note(f"{'one-way ' if one_way else ''}cut {one} {other}")
+        self._cuts[one, other] = None
+        if not one_way:
+            self._cuts[other, one] = None
+        self._expire_later(self._between(one, other))
 
     def wall(self, one: str, other: str) -> None:
         """Connections between two processes break and are refused, though both are alive."""
         self.note(f"wall {one} {other}")
-        self._walls.add(frozenset((one, other)))
+        self._walls[one, other] = self._walls[other, one] = None
         self._break(one, other)
 
     def mend(self, one: str, other: str) -> None:
         """No cut and no wall is between the two any more."""
         self.note(f"mend {one} {other}")
-        self._cuts.discard(frozenset((one, other)))
-        self._walls.discard(frozenset((one, other)))
+        self._cuts.pop((one, other), None)
+        self._cuts.pop((other, one), None)
+        self._walls.pop((one, other), None)
+        self._walls.pop((other, one), None)
+        for connection in self._between(one, other):
+            connection.release()
 
-    def is_cut(self, one: str, other: str) -> bool:
-        return frozenset((one, other)) in self._cuts
+    def calm(self) -> None:
+        """Chance hinders nothing any more, and no cut and no wall is left."""
+        self.gossip_loss = self.loss = self.duplication = self.reordering = 0.0
+        for one, other in [*self._cuts, *self._walls]:
+            self.mend(one, other)
 
-    def is_walled(self, one: str, other: str) -> bool:
-        return frozenset((one, other)) in self._walls
+    def is_blocked(self, source: Host, to: Host) -> bool:
+        """Whether nothing comes through from one process to another."""
+        return bool(self._cuts) and any(
+            (one, other) in self._cuts for one in (source.name, source.place) for other in (to.name, to.place)
+        )
 
-    def is_hindered(self, one: str, other: str) -> bool:
-        return self.is_cut(one, other) or self.is_walled(one, other)
+    def is_silent(self, one: Host, other: Host) -> bool:
+        """Whether two processes can't have a working connection, and are told of it by no refusal."""
+        return one.suspended or other.suspended or self.is_blocked(one, other) or self.is_blocked(other, one)
+
+    def is_walled(self, one: Host, other: Host) -> bool:
+        return bool(self._walls) and any(
+            (a, b) in self._walls for a in (one.name, one.place) for b in (other.name, other.place)
+        )
+
+    def _between(self, one: str, other: str) -> list[Connection]:
+        return [
+            connection
+            for connection in self.connections
+            for a, b in [(connection.dialler, connection.listener)]
+            if (one in (a.name, a.place) and other in (b.name, b.place))
+            or (other in (a.name, a.place) and one in (b.name, b.place))
+        ]
+
+    def _break(self, one: str, other: str) -> None:
+        for connection in self._between(one, other):
+            connection.close()
+
+    def _expire_later(self, connections: list[Connection]) -> None:
+        for connection in connections:
+            self.after(ZMTP_TIMEOUT_S, connection.expire)
+
+    # -- faults of one process ---------------------------------------------------------------------------------
+
+    def suspended(self, host: Host) -> None:
+        """The process is stopped: its kernel takes what comes, but nobody answers."""
+        self._expire_later(self._of(host))
+
+    def resumed(self, host: Host) -> None:
+        """The process goes on, and reads what its kernel holds."""
+        for connection in self._of(host):
+            connection.release()
+
+    def disconnect(self, host: Host) -> None:
+        """The process is gone: nobody listens any more, and its connections break."""
+        self.listeners = {endpoint: owner for endpoint, owner in self.listeners.items() if owner is not host}
+        for connection in self._of(host):
+            connection.close()
+
+    def _of(self, host: Host) -> list[Connection]:
+        return [one for one in self.connections if one.dialler is host or one.listener is host]
 
     def hand_over(self, dial: Dial) -> None:
         """A ROUTER has one connection for each routing id: the new one takes the place of the one before."""
@@ -261,16 +243,3 @@ class Network:
             between = connection.dialler is dial.owner and connection.listener is listener
             if between and connection.dial.kind == dial.kind:
                 connection.close()
-
-    def _between(self, one: str, other: str) -> list[Connection]:
-        return [connection for connection in self.connections if connection.ends == {one, other}]
-
-    def _break(self, one: str, other: str) -> None:
-        for connection in self._between(one, other):
-            connection.close()
-
-    def disconnect(self, host: Host) -> None:
-        """The process is gone: nobody listens any more, and its connections break."""
-        self.listeners = {endpoint: owner for endpoint, owner in self.listeners.items() if owner is not host}
-        for connection in [connection for connection in self.connections if host.name in connection.ends]:
-            connection.close()

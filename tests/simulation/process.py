@@ -1,19 +1,26 @@
-"""One simulated process: a ``Node``, a shell as thin as the real one, an application that serves and records."""
+"""One simulated process: a ``Shell`` with an application that serves what comes in, and records everything."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from tests.simulation.network import Callback, Connection, Dial, Network
+from tests.simulation.clocks import Clock
+from tests.simulation.network import Callback, Network
+from tests.simulation.shell import Shell
 from tests.unit.protocol.builders import event, make_record, node_id, reply, request
 from zmqagents.protocol import effects as e
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.ids import NodeId, PathId
-from zmqagents.protocol.node import Node
+from zmqagents.protocol.ids import NodeId
+from zmqagents.protocol.membership import MemberChange
 from zmqagents.protocol.records import SubscriptionKind
 from zmqagents.protocol.state import NodeLimits
+
+SLOW, STUCK = "slow", "stuck"
+"""Texts that begin so are handled for up to SLOW_S, or until they are cancelled."""
+SLOW_S = 0.6
 
 
 @dataclass
@@ -22,6 +29,13 @@ class Call:
 
     call_id: int
     target: str
+    peer: NodeId = b""
+    begun_s: float = 0.0
+    """By the network's clock, as all times of the record are."""
+    deadline_s: float | None = None
+    """How long it may take."""
+    ended_s: float | None = None
+    cancelled: bool = False
     outcomes: list[f.Reply | f.Error | e.Fate] = field(default_factory=list)
 
     @property
@@ -32,7 +46,15 @@ class Call:
         return outcome
 
 
-class Process:
+class Seen(NamedTuple):
+    """A change of a member that the node told of, and at which version the member is buried, if it is."""
+
+    at_s: float
+    change: MemberChange
+    buried_at: int | None
+
+
+class Process(Shell):
     """A process named ``name`` that listens at ``port``, and serves what comes in after ``handler_s`` (None: never)."""
 
     def __init__(
@@ -47,37 +69,43 @@ class Process:
         handler_s: float | None = 0.001,
         limits: NodeLimits | None = None,
         protocol: tuple[int, int] = (1, 1),
+        label: str | None = None,
+        identity: NodeId | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self.network, self.name, self.handler_s = network, name, handler_s
-        self.node_id = node_id(name)
-        self.alive = True
-        self.endpoint, self.gossip_endpoint = f"data://{port or name}", f"gossip://{port or name}"
+        place = port or name
+        clock = clock or Clock()
         record = make_record(
             name,
             types=types,
             subscriptions=subscriptions,
-            label=name,
+            label=name if label is None else label,
             cluster=cluster,
-            endpoints=(self.endpoint,),
-            gossip_endpoints=(self.gossip_endpoint,),
+            endpoints=(f"data://{place}",),
+            gossip_endpoints=(f"gossip://{place}",),
         )
-        self.node = Node(replace(record, protocol=protocol), limits, now_s=network.now_s)
+        identity = identity or node_id(name)
+        started_ms = clock.wall_ms(network.now_s)
+        record = replace(record, protocol=protocol, node_id=identity, started_ms=started_ms)
+        super().__init__(network, name, place, record, limits, clock)
+        self.handler_s = handler_s
         self.calls: list[Call] = []
+        self._open: list[Call] = []
         self.executed: Counter[tuple[NodeId, int]] = Counter()
+        self.repeated: tuple[NodeId, int] | None = None
+        """A call that was executed more than once."""
+        self.running: dict[tuple[NodeId, int], float] = {}
+        """The handlers of calls that have not ended, and since when."""
         self.cancelled: list[tuple[NodeId, int]] = []
+        self.published: dict[tuple[NodeId, str], int] = {}
+        """Events sent from here: to whom, and their message ids; with numbers that grow."""
         self.heard: list[tuple[NodeId, str]] = []
         """Events that came in: who sent them, and their message ids."""
         self.abandoned: list[tuple[NodeId, str]] = []
         self.refusals: list[e.PeerRefused] = []
         self.strays: list[e.Strayed] = []
         self.serving_ended: list[int] = []
-        self._dials: dict[int, Dial] = {}
-        self._gossip_dials: dict[str, Dial] = {}
-        self._accepted: dict[NodeId, Connection] = {}
-        self._flush_scheduled = False
-        self._armed_s = float("inf")
-        self._backlog: list[Callback] | None = None
-        network.listeners.update({self.endpoint: self, self.gossip_endpoint: self})
+        self.seen: list[Seen] = []
         self._settle()
 
     # -- what a test does --------------------------------------------------------------------------------------
@@ -85,33 +113,37 @@ class Process:
     def sight(self, *others: Process) -> None:
         """Discovery shows the other processes."""
         for other in others:
-            self.node.contacts.sighted((other.endpoint,), other.node_id, self.network.now_s)
+            self.node.contacts.sighted((other.endpoint,), other.node_id, self.now_s)
         self._settle()
 
     def seed(self, *ports: str) -> None:
         """The endpoints are given as seeds: whoever is there."""
         for port in ports:
-            self.node.contacts.sighted((f"data://{port}",), None, self.network.now_s)
+            self.node.contacts.sighted((f"data://{port}",), None, self.now_s)
         self._settle()
 
     def call(self, target: Process | NodeId, text: str = "", *, deadline_s: float | None = None) -> Call:
         """Call the agent ``worker/a`` of the other process."""
         target_id = target if isinstance(target, bytes) else target.node_id
-        call = Call(self.node.pending.next_id(), text)
+        call = Call(self.node.pending.next_id(), text, target_id, self.network.now_s, deadline_s)
         self.calls.append(call)
-        deadline = None if deadline_s is None else self.network.now_s + deadline_s
-        self.node.call(target_id, request(call.call_id, text=text), call, deadline, self.network.now_s)
+        self._open.append(call)
+        deadline = None if deadline_s is None else self.now_s + deadline_s
+        self.node.call(target_id, request(call.call_id, text=text), call, deadline, self.now_s)
         self._settle()
         return call
 
     def cancel(self, call: Call) -> None:
+        call.cancelled = True
+        call.ended_s = self.network.now_s
         self.node.cancel(call.call_id)
         self._settle()
 
     def publish(self, target: Process | NodeId, message_id: str) -> None:
         """Send an event to the other process."""
         target_id = target if isinstance(target, bytes) else target.node_id
-        self.node.publish(target_id, event(message_id), self.network.now_s)
+        self.published[target_id, message_id] = len(self.published)
+        self.node.publish(target_id, event(message_id), self.now_s)
         self._settle()
 
     def change_record(self, types: Sequence[str]) -> None:
@@ -121,22 +153,11 @@ class Process:
 
     def leave(self) -> None:
         """Leave, and be gone once what was to be said is on its way."""
+        self.network.note(f"{self.name} leaves")
+        self.ended_s = self.network.now_s
         self.node.leave()
         self._settle()
         self.network.after(0.1, self.kill)
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        if self.alive:
-            self.network.note(f"{self.name} is killed")
-            self.alive = False
-            self.network.disconnect(self)
-
-    def freeze(self, seconds: float) -> None:
-        """The program is busy and reads nothing, while libzmq keeps its connections."""
-        if self._backlog is None:
-            self._backlog = []
-            self.network.after(seconds, self._thaw)
 
     def inject(self, target: Process, parts: list[bytes]) -> None:
         """Send something on whichever connection with the target there is."""
@@ -152,125 +173,33 @@ class Process:
         """Whether the other is no member here."""
         return self.node.membership.get(other.node_id) is None
 
+    def open_calls(self) -> list[Call]:
+        """The calls made here that have not ended."""
+        self._open = [call for call in self._open if not call.outcomes and not call.cancelled]
+        return self._open
+
     @property
     def members(self) -> set[str]:
         return {record.instance_id for record in self.node.membership.live()}
 
-    # -- the shell ---------------------------------------------------------------------------------------------
+    # -- the application ---------------------------------------------------------------------------------------
 
-    def do(self, callback: Callback) -> None:
-        self._when_free(lambda: self._input(callback))
-
-    def _when_free(self, callback: Callback) -> None:
-        if self._backlog is not None:
-            self._backlog.append(callback)
-        elif self.alive:
-            callback()
-
-    def _input(self, callback: Callback) -> None:
-        callback()
-        self._settle()
-
-    def receive(self, path: PathId, parts: list[bytes]) -> None:
-        self.node.receive(path, parts, self.network.now_s)
-
-    def receive_gossip(self, parts: list[bytes]) -> None:
-        self.node.receive_gossip(parts, self.network.now_s)
-
-    def _thaw(self) -> None:
-        backlog, self._backlog = self._backlog or [], None
-        for callback in backlog:
-            self._when_free(callback)
-
-    def _settle(self) -> None:
-        if not self.alive:
-            return
-        while effects := self.node.take_effects():
-            for effect in effects:
-                self._perform(effect)
-        if not self._flush_scheduled:
-            self._flush_scheduled = True
-            self.network.after(0.0, lambda: self._when_free(self._flush))
-
-    def _flush(self) -> None:
-        self._flush_scheduled = False
-        for path, parts in self.node.transmit(self.network.now_s):
-            if not self._send_raw(path, parts):
-                self.node.contacts.send_failed(path)
-        if self.node.state.effects:
-            self._settle()
-        if self.node.wake_s < self._armed_s:
-            self._armed_s = self.node.wake_s
-            at_s = self._armed_s
-            self.network.at(at_s, lambda: self.do(lambda: self._tick(at_s)))
-
-    def _tick(self, at_s: float) -> None:
-        if at_s == self._armed_s:
-            self._armed_s = float("inf")
-            self.node.tick(self.network.now_s)
-
-    def _send_raw(self, path: PathId, parts: list[bytes]) -> bool:
-        connection = self._accepted.get(path) if isinstance(path, bytes) else self._connection(path)
-        if connection is None or not connection.open:
-            return False
-        self.network.envelopes += 1
-        if isinstance(path, int):
-            listener = connection.listener
-            connection.send(listener, lambda: _accept(listener, self.node_id, connection, parts))
-        else:
-            dialler, dial = connection.dialler, connection.dial
-            connection.send(dialler, lambda: _answer(dialler, dial, parts))
-        return True
-
-    def _connection(self, path: int) -> Connection | None:
-        dial = self._dials.get(path)
-        return dial.connection if dial is not None and dial.is_up else None
-
-    def _path_to(self, target: Process) -> PathId:
-        for path, dial in self._dials.items():
-            if dial.is_up and dial.connection is not None and dial.connection.listener is target:
-                return path
-        return target.node_id
-
-    # -- effects -----------------------------------------------------------------------------------------------
-
-    def _perform(self, effect: e.Effect) -> None:
-        if isinstance(effect, e.Publish):
-            self._publish_gossip(effect.parts)
-        elif isinstance(effect, e.OpenPath):
-            self._dials[effect.path] = Dial(self.network, self, effect.endpoint, _PathEvents(self, effect.path))
-        elif isinstance(effect, e.ClosePath):
-            self._dials.pop(effect.path).close()
-        elif isinstance(effect, e.Subscribe):
-            if effect.endpoint not in self._gossip_dials:
-                events = _GossipEvents(self, effect.endpoint)
-                self._gossip_dials[effect.endpoint] = Dial(self.network, self, effect.endpoint, events)
-        elif isinstance(effect, e.Unsubscribe):
-            dial = self._gossip_dials.pop(effect.endpoint, None)
-            if dial is not None:
-                dial.close()
-        else:
-            self._apply(effect)
-
-    def _publish_gossip(self, parts: list[bytes]) -> None:
-        network = self.network
-        for connection in network.connections:
-            if connection.listener is self and connection.dial.endpoint == self.gossip_endpoint:
-                if network.random.random() < network.gossip_loss:
-                    continue
-                listening = connection.dialler
-                connection.send(listening, lambda listening=listening: listening.receive_gossip(parts))  # type: ignore[misc]
-
-    def _apply(self, effect: e.Effect) -> None:
-        self.network.note(f"{self.name} {effect!r:.200}")
+    def apply(self, effect: e.Effect) -> None:
+        self.network.note(f"{self.name} {describe(effect, self.network.names)}")
         if isinstance(effect, e.Incoming):
             self._serve(effect)
         elif isinstance(effect, e.CallEnded):
             effect.token.outcomes.append(effect.outcome)
+            effect.token.ended_s = self.network.now_s
         elif isinstance(effect, e.ServingEnded):
-            self.serving_ended.extend(effect.tokens)
+            for handler in effect.tokens:
+                self.running.pop(handler, None)
+                self.serving_ended.append(handler[1])
         elif isinstance(effect, e.EventsAbandoned):
             self.abandoned.extend((effect.peer, abandoned.message_id) for abandoned in effect.events)
+        elif isinstance(effect, e.MemberChanged):
+            buried_at = self.node.membership.buried_at(effect.change.record.node_id)
+            self.seen.append(Seen(self.network.now_s, effect.change, buried_at))
         elif isinstance(effect, e.PeerRefused):
             self.refusals.append(effect)
         elif isinstance(effect, e.Strayed):
@@ -279,70 +208,62 @@ class Process:
     def _serve(self, incoming: e.Incoming) -> None:
         peer, frame = incoming.peer, incoming.frame
         if isinstance(frame, f.Request):
-            self.executed[peer, frame.call_id] += 1
-            self.node.served.begin(peer, frame.call_id, frame.call_id)
-            answer = reply(frame.call_id, f"{self.name} {frame.payload.decode()}")
-            self._later(lambda: self.node.answer(peer, answer))
+            handler = (peer, frame.call_id)
+            self.executed[handler] += 1
+            if self.executed[handler] > 1:
+                self.repeated = handler
+            self.running[handler] = self.network.now_s
+            self.node.served.begin(peer, frame.call_id, handler)
+            text = frame.payload.decode()
+            self._after_handling(text, lambda: self._answer(handler, f"{self.name} {text}"))
         elif isinstance(frame, f.Cancel):
             self.cancelled.append((peer, frame.call_id))
+            self.running.pop((peer, frame.call_id), None)
             self.node.answer(peer, f.Error(frame.call_id, f.ErrorCode.CANCELLED, "", "", b""))
         elif isinstance(frame, f.Event):
             self.heard.append((peer, frame.message_id))
-            self._later(lambda: self.node.event_done(peer, incoming.number))
+            self._after_handling(frame.message_id, lambda: self.node.event_done(peer, incoming.number))
 
-    def _later(self, callback: Callback) -> None:
-        if self.handler_s is not None:
-            self.network.after(self.network.random.uniform(0, 2 * self.handler_s), lambda: self.do(callback))
+    def _answer(self, handler: tuple[NodeId, int], text: str) -> None:
+        self.running.pop(handler, None)
+        self.node.answer(handler[0], reply(handler[1], text))
 
-
-def _accept(listener: object, source: NodeId, connection: Connection, parts: list[bytes]) -> None:
-    assert isinstance(listener, Process)
-    listener._accepted[source] = connection
-    listener.receive(source, parts)
-
-
-def _answer(dialler: object, dial: Dial, parts: list[bytes]) -> None:
-    assert isinstance(dialler, Process)
-    path = next((path for path, one in dialler._dials.items() if one is dial), None)
-    if path is not None:
-        dialler.receive(path, parts)
+    def _after_handling(self, text: str, callback: Callback) -> None:
+        if self.handler_s is not None and not text.startswith(STUCK):
+            longest_s = SLOW_S if text.startswith(SLOW) else 2 * self.handler_s
+            self.network.after(self.network.random.uniform(0, longest_s), lambda: self.do(callback))
 
 
-@dataclass
-class _PathEvents:
-    process: Process
-    path: int
-
-    def up(self) -> None:
-        self.process.node.contacts.path_up(self.path, self.process.network.now_s)
-
-    def down(self) -> None:
-        self.process.node.contacts.path_down(self.path, self.process.network.now_s)
-
-    def refused(self) -> None:
-        self.process.node.contacts.path_refused(self.path, self.process.network.now_s)
-
-
-@dataclass
-class _GossipEvents:
-    process: Process
-    endpoint: str
-
-    def up(self) -> None:
-        self.process.node.contacts.gossip_up(self.endpoint)
-
-    def down(self) -> None:
-        self.process.node.contacts.gossip_down(self.endpoint, self.process.network.now_s)
-
-    def refused(self) -> None:
-        self.process.node.contacts.gossip_refused(self.endpoint, self.process.network.now_s)
+def describe(effect: e.Effect, names: Mapping[NodeId, str]) -> str:
+    """The effect in a few words, which are the same in every run."""
+    if isinstance(effect, e.MemberChanged):
+        change = effect.change
+        return f"sees {names.get(change.record.node_id)} {change.change.name} v{change.record.version}"
+    if isinstance(effect, e.Incoming):
+        frame = effect.frame
+        what = frame.message_id if isinstance(frame, f.Event) else frame.call_id
+        return f"gets {type(frame).__name__} {what} of {names.get(effect.peer)}, number {effect.number}"
+    if isinstance(effect, e.CallEnded):
+        outcome = effect.outcome
+        how = outcome.name if isinstance(outcome, e.Fate) else type(outcome).__name__
+        return f"call {effect.token.call_id} of {names.get(effect.peer)} ended: {how}"
+    if isinstance(effect, e.ServingEnded):
+        return f"serves {len(effect.tokens)} calls no more"
+    if isinstance(effect, e.EventsAbandoned):
+        return f"is handed back {[one.message_id for one in effect.events]} by {names.get(effect.peer)}"
+    if isinstance(effect, e.Strayed):
+        return f"strayed: {names.get(effect.peer or b'')} {effect.code.name} {effect.text}"
+    if isinstance(effect, e.PeerRefused):
+        return f"refused: {names.get(effect.peer)} {effect.code} {effect.text}"
+    return type(effect).__name__
 
 
 def converged(processes: Iterable[Process]) -> bool:
     """Whether those alive know one another, and nobody else, as they are now."""
     alive = [process for process in processes if process.alive]
-    names = {process.name for process in alive}
-    return all(one.members == names and all(one.knows(other) for other in alive) for one in alive)
+    return all(
+        one.node.membership.live_count == len(alive) and all(one.knows(other) for other in alive) for one in alive
+    )
 
 
 def start(network: Network, *names: str, handler_s: float | None = 0.001) -> list[Process]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from zmqagents.config import RuntimeConfig, Settings, check_broker_url, make_config
+from zmqagents.config import POLICIES, Placement, RuntimeConfig, Settings, check_broker_url, make_config
 from zmqagents.errors import ConfigError
+from zmqagents.protocol.placement import Policy
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"cluster": ""}, "cluster='': write a text of 1 to 255 bytes"),
@@ -24,11 +25,24 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"listen": "localhost"}, "listen='localhost': write an address without port, such as '127.0.0.1' or '::1'"),
     ({"listen": "127.0.0.1:80"}, "write an address without port"),
     ({"listen": ["127.0.0.1", "0.0.0.0"]}, "listen='0.0.0.0': without a cluster key the runtime listens on loopback"),
+    ({"listen": "192.168.1.20"}, "or, on a network that nobody else is on, insecure_lan=True"),
+    ({"listen": "0.0.0.0", "insecure_lan": True}, "listen='0.0.0.0': write the addresses of this host that the others"),
+    ({"listen": ["127.0.0.1", "::"], "insecure_lan": True}, "listen='::': write the addresses of this host"),
+    ({"listen": "lan", "insecure_lan": True}, "listen='lan': write an address without port"),
+    ({"insecure_lan": "yes"}, "insecure_lan='yes': write True or False"),
+    ({"insecure_lan": 1}, "insecure_lan=1: write True or False"),
     ({"port": -1}, "port=-1: write 0 for a free port, or a number from 1 to 65535"),
     ({"port": 65_536}, "port=65536: write 0 for a free port"),
     ({"call_timeout_s": 0}, "call_timeout_s=0: write a number of seconds above 0, or None"),
     ({"call_timeout_s": math.nan}, "call_timeout_s=nan: write a number of seconds above 0, or None"),
     ({"settle_s": -1}, "settle_s=-1: write a number of seconds, 0 or more, or None"),
+    ({"weight": -1}, "weight=-1: write a whole number from 0 to 1,000,000"),
+    ({"weight": 1_000_001}, "weight=1000001: write a whole number"),
+    ({"weight": 1.5}, "weight=1.5: write a whole number"),
+    ({"placements": "by_key"}, """placements='by_key': write policies by agent type: {"worker": "rebalance"}"""),
+    ({"placements": {5: "by_key"}}, "placements={5: 'by_key'}: write policies by agent type"),
+    ({"placements": {"worker": 5}}, "placements['worker']=5: write a policy's name, or Placement(...)"),
+    ({"placements": {"worker": "by_hand"}}, "placements['worker']: policy='by_hand': write one of by_key, rebalance,"),
     ({"max_message_bytes": 0}, "max_message_bytes=0: write a whole number of bytes above 0"),
     ({"max_message_bytes": 1.5}, "max_message_bytes=1.5: write a whole number of bytes above 0"),
     ({"heartbeat_s": 0}, "heartbeat_s=0: write a number of seconds above 0"),
@@ -67,6 +81,16 @@ def test_loopback_addresses_of_both_families_are_accepted(listen: Any) -> None:
     assert make_config({"listen": listen}, {}).listen == ((listen,) if isinstance(listen, str) else tuple(listen))
 
 
+@pytest.mark.parametrize("address", ["192.168.1.20", "10.0.0.1", "2001:db8::1"])
+def test_addresses_beyond_loopback_are_accepted_if_insecurity_is_asked_for(address: str) -> None:
+    config = make_config({"listen": ["127.0.0.1", address, "::1"], "insecure_lan": True}, {})
+    assert config.exposed() == (address,)
+
+
+def test_nothing_is_exposed_by_asking_for_insecurity_alone() -> None:
+    assert make_config({"insecure_lan": True}, {}).exposed() == ()
+
+
 def test_list_settings_take_one_text_for_a_list_of_one() -> None:
     config = make_config({"seeds": "tcp://a:1", "interfaces": "all"}, {})
     assert (config.seeds, config.interfaces) == (("tcp://a:1",), ("all",))
@@ -80,6 +104,8 @@ def test_list_settings_take_one_text_for_a_list_of_one() -> None:
         ("ZMQAGENTS_DISCOVERY", "none", "discovery", "none"),
         ("ZMQAGENTS_SEEDS", "tcp://a:1, tcp://b:2,", "seeds", ("tcp://a:1", "tcp://b:2")),
         ("ZMQAGENTS_PORT", "7000", "port", 7_000),
+        ("ZMQAGENTS_WEIGHT", "0", "weight", 0),
+        ("ZMQAGENTS_INSECURE_LAN", "1", "insecure_lan", True),
     ],
 )
 def test_environment_fills_in_what_is_not_passed(variable: str, value: str, setting: str, expected: object) -> None:
@@ -96,8 +122,11 @@ def test_what_is_passed_wins_over_the_environment() -> None:
     ("environment", "text"),
     [
         ({"ZMQAGENTS_PORT": "seven"}, "ZMQAGENTS_PORT='seven': write a number from 0 to 65535"),
+        ({"ZMQAGENTS_INSECURE_LAN": "yes"}, "ZMQAGENTS_INSECURE_LAN='yes': write 1 or 0"),
         ({"ZMQAGENTS_PORT": "-1"}, "ZMQAGENTS_PORT='-1': write a number"),
         ({"ZMQAGENTS_PORT": "70000"}, "port=70000: write 0 for a free port"),
+        ({"ZMQAGENTS_WEIGHT": "half"}, "ZMQAGENTS_WEIGHT='half': write a whole number from 0 to 1,000,000"),
+        ({"ZMQAGENTS_WEIGHT": "9999999"}, "weight=9999999: write a whole number"),
         ({"ZMQAGENTS_DISCOVERY": "dns"}, "discovery='dns': write"),
     ],
 )
@@ -106,9 +135,51 @@ def test_wrong_environment_is_a_config_error_too(environment: dict[str, str], te
         make_config({}, environment)
 
 
+def test_insecurity_is_switched_off_by_0_in_the_environment() -> None:
+    assert not make_config({}, {"ZMQAGENTS_INSECURE_LAN": "0"}).insecure_lan
+
+
 def test_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZMQAGENTS_CLUSTER", "shop")
     assert make_config({}).cluster == "shop"
+
+
+def test_policy_names_are_those_of_the_protocol() -> None:
+    assert tuple(policy.value for policy in Policy) == POLICIES
+
+
+@pytest.mark.parametrize("placed", ["rebalance", Placement("rebalance")])
+def test_placement_of_an_agent_type_may_be_a_policy_name(placed: str | Placement) -> None:
+    config = make_config({"placements": {"worker": placed}}, {})
+    assert config.placement("worker") == Placement("rebalance")
+    assert config.labelled().placement("worker") == Placement("rebalance")
+    assert config.placement("other") == Placement()
+
+
+def test_placements_do_not_change_with_the_mapping_they_came_from() -> None:
+    placements = {"worker": "rebalance"}
+    config = make_config({"placements": placements}, {})
+    placements["worker"] = "random"
+    assert config.placement("worker").policy == "rebalance"
+
+
+def test_placement_over_another_takes_from_it_what_it_does_not_say() -> None:
+    assert Placement("random").over(Placement("by_key", 5)) == Placement("random", 5)
+    assert Placement(weight=0).over(Placement("by_key", 5)) == Placement("by_key", 0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "weight", "text"),
+    [
+        ("sticky", None, "policy='sticky': write one of by_key, rebalance, least_loaded, round_robin, random, local"),
+        (5, None, "policy=5: write one of"),
+        ("by_key", -1, "weight=-1: write a whole number from 0 to 1,000,000"),
+        ("by_key", True, "weight=True: write a whole number"),
+    ],
+)
+def test_wrong_placement_is_a_config_error_that_says_what_to_write(policy: Any, weight: Any, text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        Placement(policy, weight)
 
 
 def test_label_is_made_of_host_and_process_if_none_was_given() -> None:

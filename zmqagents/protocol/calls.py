@@ -1,16 +1,28 @@
 """Calls that wait for their answer, and calls being served (SPEC.md section 8.2).
 
 A pending call ends exactly once: the first of answer, deadline, cancellation or loss of the peer takes it out of the
-table, and whatever comes later finds nothing.
+table, and whatever comes later finds nothing. In the window of its peer (section 5) it stays until it is answered,
+also when its caller has given it up: the handler may still run. So what a peer serves for us, and what waits for it
+here, CANCELs included, never exceeds the window; and a peer that has far more served here ignores it.
 """
 
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
 
-from zmqagents.protocol.ids import CallId, NodeId
+from zmqagents.errors import RemoteProtocolError, WireCode
+from zmqagents.protocol.ids import AgentKey, CallId, NodeId
+from zmqagents.protocol.windows import Load
+
+
+class Adoption(NamedTuple):
+    """The token of an ADOPT call, which the core itself makes: its end belongs to the agent's move."""
+
+    key: AgentKey
+    to: NodeId
+
 
 TokenT = TypeVar("TokenT")
 """What the owner wants back with the outcome, such as a future."""
@@ -20,6 +32,14 @@ SPARE_DEADLINES = 1_024
 """Deadlines of ended calls that may stay in the heap, beside one for each call that waits."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLimits:
+    """The call window of SPEC.md section 5."""
+
+    window_calls: int = 8_192
+    window_bytes: int = 32 << 20
+
+
 @dataclass(slots=True)
 class Pending(Generic[TokenT]):
     """One call that waits."""
@@ -27,13 +47,25 @@ class Pending(Generic[TokenT]):
     peer: NodeId
     token: TokenT
     deadline_s: float | None
+    weight_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Unanswered:
+    """What one peer has been asked and has not answered."""
+
+    load: Load = field(default_factory=Load)
+    given_up: dict[CallId, int] = field(default_factory=dict)
+    """The weights of those among them for which nobody waits."""
 
 
 class PendingCalls(Generic[TokenT]):
     """Calls this node has made."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: CallLimits | None = None) -> None:
+        self._limits = limits or CallLimits()
         self._calls: dict[CallId, Pending[TokenT]] = {}
+        self._unanswered: dict[NodeId, _Unanswered] = {}
         self._deadlines: list[tuple[float, CallId]] = []
         self._last_id = 0
         self.late_answers = 0
@@ -46,9 +78,26 @@ class PendingCalls(Generic[TokenT]):
         self._last_id += 1
         return self._last_id
 
-    def begin(self, call_id: CallId, peer: NodeId, token: TokenT, deadline_s: float | None) -> None:
-        """The call's REQUEST goes to ``peer``."""
-        self._calls[call_id] = Pending(peer, token, deadline_s)
+    def has_room(self, peer: NodeId) -> bool:
+        """Whether the window of the peer takes one call more."""
+        unanswered = self._unanswered.get(peer)
+        limits = self._limits
+        return unanswered is None or unanswered.load.fits(limits.window_calls, limits.window_bytes)
+
+    def unanswered(self, peer: NodeId) -> int:
+        """How many calls the peer has not answered, those given up among them."""
+        unanswered = self._unanswered.get(peer)
+        return 0 if unanswered is None else unanswered.load.count
+
+    def begin(
+        self, call_id: CallId, peer: NodeId, token: TokenT, deadline_s: float | None, weight_bytes: int = 0
+    ) -> None:
+        """The call's REQUEST, which weighs so much, goes to ``peer``."""
+        self._calls[call_id] = Pending(peer, token, deadline_s, weight_bytes)
+        unanswered = self._unanswered.get(peer)
+        if unanswered is None:
+            unanswered = self._unanswered[peer] = _Unanswered()
+        unanswered.load.add(weight_bytes)
         if deadline_s is not None:
             if len(self._deadlines) >= 2 * len(self._calls) + SPARE_DEADLINES:
                 self._drop_ended()
@@ -61,18 +110,29 @@ class PendingCalls(Generic[TokenT]):
     def end(self, call_id: CallId, peer: NodeId) -> Pending[TokenT] | None:
         """An answer came from ``peer``; None (and counted) if the call has ended, or was not for that peer."""
         pending = self._calls.get(call_id)
-        if pending is None or pending.peer != peer:
+        unanswered = self._unanswered.get(peer)
+        if unanswered is None or pending is None or pending.peer != peer:
             self.late_answers += 1
+            if unanswered is not None:
+                weight_bytes = unanswered.given_up.pop(call_id, None)
+                if weight_bytes is not None:
+                    unanswered.load.remove(weight_bytes)
             return None
         del self._calls[call_id]
+        unanswered.load.remove(pending.weight_bytes)
         return pending
 
     def abandon(self, call_id: CallId) -> Pending[TokenT] | None:
         """The caller gave the call up; None if it has ended already."""
-        return self._calls.pop(call_id, None)
+        pending = self._calls.pop(call_id, None)
+        if pending is not None:
+            self._unanswered[pending.peer].given_up[call_id] = pending.weight_bytes
+        return pending
 
     def lose_peer(self, peer: NodeId) -> list[tuple[CallId, TokenT]]:
         """End all calls to ``peer``."""
+        if self._unanswered.pop(peer, None) is None:
+            return []
         lost = [(call_id, pending.token) for call_id, pending in self._calls.items() if pending.peer == peer]
         for call_id, _ in lost:
             del self._calls[call_id]
@@ -80,16 +140,15 @@ class PendingCalls(Generic[TokenT]):
 
     def abandon_all(self) -> list[TokenT]:
         """Give every call up."""
-        tokens = [pending.token for pending in self._calls.values()]
-        self._calls.clear()
-        return tokens
+        calls = list(self._calls)
+        return [pending.token for pending in map(self.abandon, calls) if pending is not None]
 
     def expire(self, now_s: float) -> list[tuple[CallId, Pending[TokenT]]]:
         """End the calls whose deadline has passed."""
         expired: list[tuple[CallId, Pending[TokenT]]] = []
         while self._deadlines and self._deadlines[0][0] <= now_s:
             _, call_id = heapq.heappop(self._deadlines)
-            pending = self._calls.pop(call_id, None)
+            pending = self.abandon(call_id)
             if pending is not None:
                 expired.append((call_id, pending))
         return expired
@@ -101,24 +160,56 @@ class PendingCalls(Generic[TokenT]):
         return self._deadlines[0][0] if self._deadlines else None
 
 
+@dataclass(slots=True)
+class _Arrived:
+    """What one peer has asked here and has not been answered."""
+
+    load: Load = field(default_factory=Load)
+    weights: dict[CallId, int] = field(default_factory=dict)
+
+
 class ServedCalls(Generic[TokenT]):
     """Calls being handled here for others."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: CallLimits | None = None) -> None:
+        self._limits = limits or CallLimits()
         self._calls: dict[tuple[NodeId, CallId], TokenT] = {}
+        self._arrived: dict[NodeId, _Arrived] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
 
+    def arrived(self, peer: NodeId, call_id: CallId, weight_bytes: int) -> None:
+        """A REQUEST of that weight came. RemoteProtocolError if the peer ignores its window, or uses an id twice."""
+        arrived = self._arrived.get(peer)
+        if arrived is None:
+            arrived = self._arrived[peer] = _Arrived()
+        arrived.load.check("calls", self._limits.window_calls, self._limits.window_bytes)
+        if call_id in arrived.weights:
+            raise RemoteProtocolError(WireCode.BAD_FIELD, f"call {call_id} is being served already")
+        arrived.weights[call_id] = weight_bytes
+        arrived.load.add(weight_bytes)
+
     def begin(self, peer: NodeId, call_id: CallId, token: TokenT) -> None:
         """The handler of a call has started."""
         self._calls[peer, call_id] = token
+
+    def attach(self, peer: NodeId, call_id: CallId, token: TokenT) -> bool:
+        """What ``get`` is to give for a call that has begun; False if nobody waits for it any more."""
+        if (peer, call_id) not in self._calls:
+            return False
+        self._calls[peer, call_id] = token
+        return True
 
     def end(self, peer: NodeId, call_id: CallId) -> bool:
         """The handler has ended; False if nobody waits for its answer any more."""
         if (peer, call_id) not in self._calls:
             return False
         del self._calls[peer, call_id]
+        arrived = self._arrived.get(peer)
+        weight_bytes = arrived.weights.pop(call_id, None) if arrived is not None else None
+        if arrived is not None and weight_bytes is not None:
+            arrived.load.remove(weight_bytes)
         return True
 
     def get(self, peer: NodeId, call_id: CallId) -> TokenT | None:
@@ -127,5 +218,6 @@ class ServedCalls(Generic[TokenT]):
 
     def lose_peer(self, peer: NodeId) -> list[TokenT]:
         """The peer is gone: nobody waits for these."""
+        self._arrived.pop(peer, None)
         lost = [key for key in self._calls if key[0] == peer]
         return [self._calls.pop(key) for key in lost]

@@ -29,7 +29,7 @@ MAX_CONTEXT_ITEMS = 16
 MAX_TEXT_BYTES = 65_536
 MAX_NESTING = 8
 MAX_UINT = (1 << 63) - 1
-MAX_RECIPIENTS = 4_096
+MAX_AGENTS = 4_096  # recipients of an EVENT, or agents of a CLAIM
 DEFAULT_MAX_PAYLOAD_BYTES = 128 << 20
 GOSSIP_PREFIX = b"zmqagents/1"
 
@@ -338,16 +338,20 @@ def _uints(value: object) -> bool:
     return type(value) is list and all(_uint(item) for item in value)
 
 
+def _agent_type(value: object) -> bool:
+    return type(value) is str and value != "" and "/" not in value and len(value) < MAX_AGENT_ID_CHARS
+
+
 def _agents(value: object) -> bool:
-    if type(value) is not list or not value:
+    if type(value) is not list:
         return False
-    if len(value) > MAX_RECIPIENTS:
-        raise RemoteProtocolError(WireCode.TOO_LARGE, f"{len(value):,} recipients, over {MAX_RECIPIENTS:,}")
+    if len(value) > MAX_AGENTS:
+        raise RemoteProtocolError(WireCode.TOO_LARGE, f"{len(value):,} agents, over {MAX_AGENTS:,}")
     return all(_agent(item) for item in value)
 
 
-def _claimed(value: object) -> bool:
-    return value == [] or _agents(value)
+def _recipients(value: object) -> bool:
+    return value != [] and _agents(value)
 
 
 def _context(value: object) -> bool:
@@ -366,10 +370,6 @@ def _node_id(value: object) -> bool:
 
 def _digest(value: object) -> bool:
     return type(value) is bytes and len(value) == _DIGEST_BYTES
-
-
-def _node_id_or_nil(value: object) -> bool:
-    return value is None or _node_id(value)
 
 
 def _versions(value: object) -> bool:
@@ -398,15 +398,15 @@ _FIELDS: dict[type[Any], tuple[Any, ...]] = {  # SPEC.md sections 3.1 and 3.2, i
     f.SyncPush: (_uint, _flag, _deaths),
     f.Probe: (_uint, _node_id),
     f.Probed: (_uint, _node_id, _flag),
-    f.Request: (_uint, _agent, _text, _agent_or_nil, _text, _text, _uint_or_nil, _uint, _context, _node_id_or_nil),
+    f.Request: (_uint, _agent, _text, _agent_or_nil, _text, _text, _uint_or_nil, _uint, _context),
     f.Reply: (_uint, _text, _text),
     f.Error: (_uint, _uint, _text, _text),
     f.Cancel: (_uint,),
-    f.Event: (_text, _text, _text, _agent_or_nil, _agents, _text, _text, _uint, _context),
+    f.Event: (_text, _text, _text, _agent_or_nil, _recipients, _text, _text, _uint, _context),
     f.EventDone: (_uints,),
     f.Agent: (_uint, _uint, _agent_or_empty, _uint_or_nil),
-    f.Census: (_uint, _text, _digest),
-    f.Claim: (_uint, _flag, _claimed),
+    f.Census: (_uint, _agent_type, _digest),
+    f.Claim: (_uint, _flag, _agents),
     f.Rival: (_agent, _node_id),
     f.Yield: (_agent,),
     f.Disclaim: (_agent,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,12 +10,16 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.codec import encode_envelope
 from zmqagents.protocol.dialer import Dial
 from zmqagents.protocol.effects import ClosePath, OpenPath, Subscribe, Unsubscribe
+from zmqagents.protocol.graves import Graves
 from zmqagents.protocol.greeting import Greeter
 from zmqagents.protocol.ids import ANYONE, NodeId, PathId
-from zmqagents.protocol.liveness import UNREACHABLE_AFTER_S, GossipDials, is_dead
+from zmqagents.protocol.liveness import GossipDials, is_out_of_reach
+from zmqagents.protocol.membership import Change, MemberChange
 from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import Record
+from zmqagents.protocol.sightings import Sightings
 from zmqagents.protocol.state import NodeState
+from zmqagents.protocol.watch import Watch
 
 MAX_SEEDS = 1_024
 SEED_RETRY_S = 2.0  # a seed whose node is gone is dialled again no faster than this
@@ -22,10 +27,12 @@ SEED_RETRY_S = 2.0  # a seed whose node is gone is dialled again no faster than 
 
 @dataclass(slots=True)
 class _DataDial:
-    """A DEALER: to a known peer, or to a seed whose node is not known yet."""
+    """A DEALER: to a known peer, or to a seed or a grave, and who is there is not known yet."""
 
     dial: Dial
     node_id: NodeId | None
+    grave: NodeId | None = None
+    """Who was buried and is looked for."""
     refused: bool = False
     """Whether a node answered with which we can't talk; kept until the connection is lost, so that it is asked once."""
 
@@ -47,8 +54,11 @@ class Contacts:
         self._greeter = greeter
         self._bury = bury
         self._gossip = GossipDials()
+        self._sightings = Sightings(state)
         self._dials: dict[int, _DataDial] = {}
         self._seeds: dict[str, _Seed] = {}
+        self._graves = Graves()
+        self.watch = Watch(state, self, bury)
         self._next_path = 1
         self._seeds_at_s = 0.0
 
@@ -59,7 +69,10 @@ class Contacts:
         if not endpoints or node_id == self._state.node_id:
             return
         if node_id is not None:
-            if not self._state.membership.is_buried(node_id):
+            if self._state.membership.is_buried(node_id):
+                self._close_grave(self._graves.dig(node_id, endpoints, now_s, seen=True))
+                self._dial_graves(now_s)
+            elif self._sightings.admits(node_id, endpoints, len(self._dials), now_s):
                 self.reach(self._state.peer(node_id), endpoints, now_s)
             return
         for endpoint in endpoints:
@@ -75,15 +88,19 @@ class Contacts:
         if peer.path is not None or peer.dialled is not None or not endpoints:
             return
         for path, entry in self._dials.items():
-            if entry.node_id is None and entry.dial.endpoint in endpoints:  # a seed: now we know whose
+            sought = entry.grave is None or entry.grave == peer.node_id
+            if entry.node_id is None and sought and entry.dial.endpoint in endpoints:  # a seed: now we know whose
                 self.identify(path, peer.node_id, now_s)
                 return
         peer.dialled = self._dial(endpoints, peer.node_id, now_s)
         peer.dialled_up = False
 
     def _path_to(self, endpoint: str) -> int | None:
-        """The path on which the endpoint is being dialled."""
-        return next((path for path, entry in self._dials.items() if entry.dial.endpoint == endpoint), None)
+        """The path on which the endpoint is being dialled, as one that may lead to anybody."""
+        return next(
+            (path for path, entry in self._dials.items() if entry.dial.endpoint == endpoint and entry.grave is None),
+            None,
+        )
 
     def is_seed(self, endpoints: tuple[str, ...]) -> bool:
         """Whether one of the endpoints was given as a seed."""
@@ -92,11 +109,12 @@ class Contacts:
     def unidentified(self) -> bool:
         """Whether a seed that may be there has not said who it is."""
         return any(
-            entry.node_id is None and not entry.refused and not entry.dial.refused for entry in self._dials.values()
+            entry.node_id is None and entry.grave is None and not entry.refused and not entry.dial.refused
+            for entry in self._dials.values()
         )
 
     def identify(self, path: int, node_id: NodeId, now_s: float) -> None:
-        """The seed that was asked on ``path`` is ``node_id``.
+        """Who was asked on ``path``, as a seed or at a grave, is ``node_id``.
 
         The answer may come on another path: a ROUTER sends it on the newest of our connections with it.
         """
@@ -106,9 +124,13 @@ class Contacts:
         for seed in self._seeds.values():
             if seed.path == path:
                 seed.node_id = node_id
+        if entry.grave not in (None, node_id):  # another process has the port of the dead
+            self._close_grave(self._graves.fill(entry.grave))
+            return
         if node_id == self._state.node_id:
             self._hang_up(path)
             return
+        entry.grave = None
         peer = self._state.peer(node_id)
         if peer.dialled is not None:  # its ROUTER has given our routing id to the newer connection (ROUTER_HANDOVER)
             self._hang_up(peer.dialled)
@@ -128,7 +150,12 @@ class Contacts:
         else:
             self.forget(entry.node_id)
 
-    def redial_seeds(self, now_s: float) -> None:
+    def _dial_sighted(self, now_s: float) -> None:
+        """Dial those shown by discovery that have waited for it."""
+        for node_id, endpoints in self._sightings.due(len(self._dials), now_s):
+            self.reach(self._state.peer(node_id), endpoints, now_s)
+
+    def _redial_seeds(self, now_s: float) -> None:
         """Dial again the seeds whose node is gone."""
         if now_s < self._seeds_at_s or all(seed.path is not None for seed in self._seeds.values()):
             return
@@ -139,10 +166,24 @@ class Contacts:
             if seed.path is None and seed.node_id not in live and endpoint not in taken:
                 seed.path = self._dial((endpoint,), None, now_s)
 
-    def _dial(self, endpoints: tuple[str, ...], node_id: NodeId | None, now_s: float) -> int:
+    def _dial_graves(self, now_s: float) -> None:
+        """Look for members that have died, and may have been cut off only."""
+        for node_id in self._graves.expired(now_s):
+            self._close_grave(self._graves.fill(node_id))
+        for node_id, endpoints in self._graves.due(now_s):
+            self._graves.dialled(node_id, self._dial(endpoints, None, now_s, grave=node_id), now_s)
+
+    def _close_grave(self, path: int | None) -> None:
+        entry = self._dials.get(path) if path is not None else None
+        if path is not None and entry is not None and entry.node_id is None:  # else it is the path of a peer by now
+            self._hang_up(path)
+
+    def _dial(
+        self, endpoints: tuple[str, ...], node_id: NodeId | None, now_s: float, *, grave: NodeId | None = None
+    ) -> int:
         path = self._next_path
         self._next_path += 1
-        entry = self._dials[path] = _DataDial(Dial(endpoints, now_s), node_id)
+        entry = self._dials[path] = _DataDial(Dial(endpoints, now_s), node_id, grave)
         self._state.effects.append(OpenPath(path, entry.dial.endpoint))
         return path
 
@@ -151,6 +192,7 @@ class Contacts:
         if entry is None:
             return
         self._state.effects.append(ClosePath(path))
+        self._graves.path_switched(path, None)
         for seed in self._seeds.values():
             if seed.path == path:
                 seed.path = None
@@ -202,10 +244,14 @@ class Contacts:
         self.path_down(path, now_s)
         if entry.dial.turned_away():
             path = self._switch(path, entry)
-        if not entry.dial.refused or entry.node_id is None:
+        if not entry.dial.refused:
+            return
+        if entry.grave is not None:
+            self._hang_up(path)
+        if entry.node_id is None:
             return
         if self._state.membership.get(entry.node_id) is not None:
-            self.judge(entry.node_id, now_s)
+            self.watch.judge(entry.node_id, now_s)
         else:
             self.forget(entry.node_id)
 
@@ -215,6 +261,10 @@ class Contacts:
         self._next_path += 1
         self._dials[new] = self._dials.pop(path)
         self._state.effects += [ClosePath(path), OpenPath(new, entry.dial.endpoint)]
+        for seed in self._seeds.values():
+            if seed.path == path:
+                seed.path = new
+        self._graves.path_switched(path, new)
         if entry.node_id is not None:
             self._state.peer(entry.node_id).dialled = new
         return new
@@ -224,12 +274,17 @@ class Contacts:
         peer = self._state.peers.get(path) if isinstance(path, bytes) else None
         if peer is not None:
             peer.accepted = False
+            peer.pinged_s = -math.inf
 
     # -- gossip connections ------------------------------------------------------------------------------------
 
     def listen_to(self, record: Record, now_s: float) -> None:
         """Subscribe to the member's gossip."""
         self._swap(*self._gossip.want(record.node_id, record.gossip_endpoints, now_s))
+
+    def stop_listening(self, node_id: NodeId) -> None:
+        """Unsubscribe from the member's gossip."""
+        self._swap(self._gossip.drop(node_id), None)
 
     def gossip_up(self, endpoint: str) -> None:
         """The connection with a member's PUB is complete."""
@@ -246,7 +301,7 @@ class Contacts:
         self.gossip_down(endpoint, now_s)
         for node_id, _ in self._gossip.at(endpoint):
             self._swap(*self._gossip.turn(node_id, now_s))
-            self.judge(node_id, now_s)
+            self.watch.judge(node_id, now_s)
 
     def _swap(self, old: str | None, new: str | None) -> None:
         if old is not None:
@@ -254,52 +309,61 @@ class Contacts:
         if new is not None:
             self._state.effects.append(Subscribe(new))
 
-    def is_connected(self, node_id: NodeId) -> bool:
-        """Whether a connection that we have dialled to the node is up."""
-        gossip = self._gossip.get(node_id)
-        peer = self._state.peers.get(node_id)
-        return (gossip is not None and gossip.up) or (peer is not None and peer.dialled_up)
-
-    # -- verdicts ----------------------------------------------------------------------------------------------
-
-    def judge(self, node_id: NodeId, now_s: float) -> None:
-        """Have the member buried if the evidence says that it is dead."""
-        if self._state.membership.get(node_id) is None:
-            return
+    def dials_to(self, node_id: NodeId) -> list[Dial]:
+        """See watch.Dials."""
         peer = self._state.peers.get(node_id)
         data = self._dials.get(peer.dialled) if peer is not None and peer.dialled is not None else None
-        candidates = (self._gossip.get(node_id), data.dial if data is not None else None)
-        dials = [dial for dial in candidates if dial is not None]
-        if is_dead(dials, peer.heard_s if peer is not None else 0.0, now_s):
-            self._bury(node_id, now_s)
+        gossip = self._gossip.get(node_id)
+        return [dial for dial in (gossip, data.dial if data is not None else None) if dial is not None]
 
-    def judge_all(self, now_s: float) -> None:
-        """Judge whoever has a connection that is not up."""
+    def listens_to(self, node_id: NodeId) -> bool:
+        """See watch.Dials."""
+        gossip = self._gossip.get(node_id)
+        return gossip is not None and gossip.up
+
+    def restart(self, now_s: float) -> None:
+        """See watch.Dials."""
+        self._gossip.restart(now_s)
+        for entry in self._dials.values():
+            entry.dial.restart(now_s)
+
+    # -- time --------------------------------------------------------------------------------------------------
+
+    def tick(self, now_s: float) -> None:
+        """Judge whoever has a connection that is not up, and dial what is due."""
+        if not self.watch.tick(now_s):
+            return
+        self._judge_all(now_s)
+        self._dial_sighted(now_s)
+        self._redial_seeds(now_s)
+        self._dial_graves(now_s)
+
+    def _judge_all(self, now_s: float) -> None:
         for node_id in self._gossip.nodes():
             gossip = self._gossip.get(node_id)
             if gossip is not None and not gossip.up:
-                self.judge(node_id, now_s)
+                self.watch.judge(node_id, now_s)
         for entry in list(self._dials.values()):
             if entry.node_id is not None and not entry.dial.up:
                 self._judge_data(entry.node_id, entry.dial, now_s)
         for peer in list(self._state.peers.values()):
-            if peer.dialled is None:
-                self._tend(peer, now_s)
-
-    def _tend(self, peer: Peer, now_s: float) -> None:
-        """Dial a member whose own connection to us is gone while something waits for it; forget who is no member."""
-        record = self._state.membership.get(peer.node_id)
-        if record is not None:
-            if not peer.link.is_quiet():
-                self.reach(peer, record.endpoints, now_s)
-        elif now_s - peer.heard_s >= UNREACHABLE_AFTER_S:
-            self.forget(peer.node_id)
+            self.watch.tend(peer, now_s)
 
     def _judge_data(self, node_id: NodeId, dial: Dial, now_s: float) -> None:
         if self._state.membership.get(node_id) is not None:
-            self.judge(node_id, now_s)
-        elif is_dead([dial], 0.0, now_s):
+            self.watch.judge(node_id, now_s)
+        elif is_out_of_reach([dial], 0.0, now_s):
             self.forget(node_id)
+
+    # -- ends --------------------------------------------------------------------------------------------------
+
+    def changed(self, change: MemberChange, now_s: float) -> None:
+        """A member joined, changed or is gone: one that has died is looked for during some time."""
+        record = change.record
+        if change.change is Change.DIED:
+            self._close_grave(self._graves.dig(record.node_id, record.endpoints, now_s))
+        else:
+            self._close_grave(self._graves.fill(record.node_id))
 
     def refused(self, peer: Peer) -> None:
         """We can't talk with the peer, who is no member. It is not greeted again before its path is new."""
@@ -311,7 +375,8 @@ class Contacts:
         self.forget(peer.node_id)
 
     def forget(self, node_id: NodeId) -> None:
-        """End everything that concerns the node: connections, link, calls."""
+        """End everything that concerns the node: connections, link, calls, suspicions."""
+        self.watch.suspicions.forget(node_id)
         self._swap(self._gossip.drop(node_id), None)
         peer = self._state.peers.get(node_id)
         if peer is None:

@@ -22,6 +22,8 @@ class Dial:
     since_s: float
     index: int = 0
     up: bool = False
+    complete: bool = False
+    """Whether the target has been connected before, at whichever endpoint."""
     proven: bool = False
     """Whether the endpoint being dialled has been connected before."""
     refusals: int = 0
@@ -38,7 +40,7 @@ class Dial:
 
     def succeeded(self) -> None:
         """The handshake is done."""
-        self.up = self.proven = True
+        self.up = self.complete = self.proven = True
         self.refusals = 0
 
     def lost(self, now_s: float) -> None:
@@ -56,3 +58,9 @@ class Dial:
         self.index = (self.index + 1) % len(self.endpoints)
         self.proven = False
         return True
+
+    def restart(self, now_s: float) -> None:
+        """What was seen so far tells nothing any more: a connection that is down counts as down since now."""
+        if not self.up:
+            self.since_s = now_s
+        self.refusals = 0

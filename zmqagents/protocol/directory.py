@@ -1,6 +1,6 @@
-"""Who hosts what, and whom a topic reaches (SPEC.md sections 8.1 and 8.5), derived from the members' records.
+"""Who hosts what and how, and whom a topic reaches (SPEC.md sections 8.1 and 8.5), derived from the members' records.
 
-Every question of the hot path is one dictionary lookup. The home of an agent and the agent types of a topic are
+Every question of the hot path is one or two dictionary lookups. The home of an agent and the agent types of a topic are
 cached; a change of one record forgets only what it can have changed. Topic patterns are indexed (exact ones by their
 text, prefixes by their length), so that even the first publish to a topic costs the same with ten subscriptions in
 the table as with ten thousand.
@@ -8,16 +8,38 @@ the table as with ten thousand.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
 
 from zmqagents.protocol.ids import AgentKey, NodeId, agent_type_of
-from zmqagents.protocol.placement import rendezvous_home
+from zmqagents.protocol.placement import Policy, rendezvous_home
 from zmqagents.protocol.records import HostedType, Phase, Record, SubscriptionEntry, SubscriptionKind
 
 MAX_CACHED_HOMES = 200_000  # about 50 MiB; beyond it the cache starts anew
 MAX_CACHED_TOPICS = 100_000
+VIEW_BYTES = 8
+
+
+class PolicyConflict(NamedTuple):
+    """Two hosts of an agent type that name different policies: the lowest node id, and the lowest that differs."""
+
+    agent_type: str
+    one: NodeId
+    one_policy: str
+    other: NodeId
+    other_policy: str
+
+
+class HostsChanged(NamedTuple):
+    """The hosts or the claimants of an agent type changed. A new weight is a loss and a gain of the same host."""
+
+    agent_type: str
+    gained: tuple[NodeId, ...]
+    lost: tuple[NodeId, ...]
+    claimants: bool
+    """Whether there is a claimant more or fewer."""
 
 
 class Directory:
@@ -25,6 +47,10 @@ class Directory:
 
     def __init__(self) -> None:
         self._hosts: dict[str, dict[NodeId, HostedType]] = {}
+        self._claimants: dict[str, dict[NodeId, HostedType]] = {}
+        self._policies: dict[str, Counter[str]] = {}
+        self._conflicting: set[str] = set()
+        self._views: dict[str, int] = {}
         self._pins: dict[AgentKey, set[NodeId]] = {}
         self._pinned_types: dict[str, Counter[NodeId]] = {}
         self._exact: dict[str, Counter[str]] = {}
@@ -36,17 +62,26 @@ class Directory:
         self.version = 0
         """Grows whenever an answer may have changed."""
 
-    def replace(self, old: Record | None, new: Record | None) -> None:
-        """A member's record changed from ``old`` to ``new``; None for one that wasn't or isn't a member."""
+    def replace(self, old: Record | None, new: Record | None) -> list[HostsChanged]:
+        """A member's record changed from ``old`` to ``new``; None for one that wasn't or isn't a member.
+
+        Returns, for each agent type whose hosts, weights or claimants it changes, what changed.
+        """
         old_types, new_types = _hosted(old), _hosted(new)
+        old_claims, new_claims = _claimed(old), _claimed(new)
         old_pins, new_pins = _pins(old), _pins(new)
         old_subscriptions, new_subscriptions = _subscriptions(old), _subscriptions(new)
         if old_types != new_types:
             self._replace_types(_id_of(old, new), old_types, new_types)
+        if old_claims != new_claims:
+            self._replace_claims(_id_of(old, new), old_claims, new_claims)
         if old_pins != new_pins:
             self._replace_pins(_id_of(old, new), old_pins - new_pins, new_pins - old_pins)
         if old_subscriptions != new_subscriptions:
             self._replace_subscriptions(_id_of(old, new), old_subscriptions, new_subscriptions)
+        if old_types == new_types and old_claims.keys() == new_claims.keys():
+            return []
+        return list(_changes(_id_of(old, new), old_types, new_types, old_claims.keys() ^ new_claims.keys()))
 
     # -- homes -------------------------------------------------------------------------------------------------
 
@@ -79,6 +114,11 @@ class Directory:
             return min(self._pinned_types.get(agent_type, ()), default=None)
         return rendezvous_home(agent, ((node_id, hosted.weight) for node_id, hosted in hosts.items()))
 
+    def pinned_at(self, agent: AgentKey) -> NodeId | None:
+        """The node that pins the agent, the lowest if several do; None if none does."""
+        pinned = self._pins.get(agent)
+        return min(pinned) if pinned else None
+
     def hosts(self, agent_type: str) -> Mapping[NodeId, HostedType]:
         """The active nodes that host the type, with its policy and weight there."""
         return self._hosts.get(agent_type, {})
@@ -96,13 +136,76 @@ class Directory:
             if old.get(agent_type) == new.get(agent_type):
                 continue
             hosts = self._hosts.setdefault(agent_type, {})
+            replaced = hosts.pop(node_id, None)
+            if replaced is not None:
+                self._take_from_sums(agent_type, node_id, replaced)
             if agent_type in new:
                 hosts[node_id] = new[agent_type]
-            else:
-                hosts.pop(node_id, None)
+                self._add_to_sums(agent_type, node_id, new[agent_type])
             if not hosts:
                 del self._hosts[agent_type]
+                del self._views[agent_type]
             self._forget_homes(agent_type)
+
+    # -- policies and claims -----------------------------------------------------------------------------------
+
+    def policy(self, agent_type: str) -> Policy | PolicyConflict:
+        """How agents of the type are placed, as its hosts say; ``by_key`` if it has none, or for an unknown policy."""
+        policies = self._policies.get(agent_type)
+        if policies is None:
+            return Policy.BY_KEY
+        if len(policies) > 1:
+            return self._conflict(agent_type)
+        (text,) = policies
+        return Policy.named(text)
+
+    def conflicts(self) -> list[PolicyConflict]:
+        """For each agent type whose hosts disagree, two of them that do."""
+        return [self._conflict(agent_type) for agent_type in sorted(self._conflicting)]
+
+    def _conflict(self, agent_type: str) -> PolicyConflict:
+        hosts = self._hosts[agent_type]
+        one = min(hosts)
+        other = min(node_id for node_id, hosted in hosts.items() if hosted.policy != hosts[one].policy)
+        return PolicyConflict(agent_type, one, hosts[one].policy, other, hosts[other].policy)
+
+    def view(self, agent_type: str) -> bytes:
+        """8 bytes that are equal on nodes for which the hosts of the type and their weights are."""
+        return self._views.get(agent_type, 0).to_bytes(VIEW_BYTES, "big")
+
+    def claimants(self, agent_type: str) -> Mapping[NodeId, HostedType]:
+        """The nodes where agents of the type may be active: its hosts, and those that are leaving."""
+        return self._claimants.get(agent_type, {})
+
+    def idempotent(self, node_id: NodeId, agent_type: str, message_type: str) -> bool:
+        """Whether the node says that its handlers of the message type may run twice for one call."""
+        hosted = self._claimants.get(agent_type, {}).get(node_id)
+        return hosted is not None and message_type in hosted.idempotent
+
+    def _add_to_sums(self, agent_type: str, node_id: NodeId, hosted: HostedType) -> None:
+        policies = self._policies.setdefault(agent_type, Counter())
+        policies[hosted.policy] += 1
+        if len(policies) > 1:
+            self._conflicting.add(agent_type)
+        self._views[agent_type] = self._views.get(agent_type, 0) ^ _fingerprint(node_id, hosted.weight)
+
+    def _take_from_sums(self, agent_type: str, node_id: NodeId, hosted: HostedType) -> None:
+        _decrease(self._policies, agent_type, hosted.policy)
+        if len(self._policies.get(agent_type, ())) <= 1:
+            self._conflicting.discard(agent_type)
+        self._views[agent_type] ^= _fingerprint(node_id, hosted.weight)
+
+    def _replace_claims(self, node_id: NodeId, old: Mapping[str, HostedType], new: Mapping[str, HostedType]) -> None:
+        for agent_type in old.keys() - new.keys():
+            claimants = self._claimants[agent_type]
+            del claimants[node_id]
+            if not claimants:
+                del self._claimants[agent_type]
+        for agent_type, hosted in new.items():
+            self._claimants.setdefault(agent_type, {})[node_id] = hosted
+        self.version += 1
+
+    # -- pins --------------------------------------------------------------------------------------------------
 
     def _replace_pins(self, node_id: NodeId, gone: Iterable[AgentKey], added: Iterable[AgentKey]) -> None:
         for agent in gone:
@@ -202,6 +305,29 @@ def _id_of(old: Record | None, new: Record | None) -> NodeId:
 
 def _hosted(record: Record | None) -> Mapping[str, HostedType]:
     return record.types if record is not None and record.phase is Phase.ACTIVE else {}
+
+
+def _claimed(record: Record | None) -> Mapping[str, HostedType]:
+    return record.types if record is not None and record.phase in (Phase.ACTIVE, Phase.LEAVING) else {}
+
+
+def _changes(
+    node_id: NodeId, old: Mapping[str, HostedType], new: Mapping[str, HostedType], claims: Iterable[str]
+) -> Iterator[HostsChanged]:
+    """What a node's hosting of ``new`` in place of ``old`` means to the types, and to those in ``claims``."""
+    changed_claims = frozenset(claims)
+    for agent_type in sorted(old.keys() | new.keys() | changed_claims):
+        before, after = old.get(agent_type), new.get(agent_type)
+        same = before is not None and after is not None and before.weight == after.weight
+        lost = (node_id,) if before is not None and not same else ()
+        gained = (node_id,) if after is not None and not same else ()
+        if lost or gained or agent_type in changed_claims:
+            yield HostsChanged(agent_type, gained, lost, agent_type in changed_claims)
+
+
+def _fingerprint(node_id: NodeId, weight: int) -> int:
+    digest = hashlib.blake2b(node_id + weight.to_bytes(8, "big"), digest_size=VIEW_BYTES).digest()
+    return int.from_bytes(digest, "big")
 
 
 def _pins(record: Record | None) -> frozenset[AgentKey]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from zmqagents.errors import WireCode
 from zmqagents.protocol.frames import Agent, Cancel, Error, Event, Reply, Request
-from zmqagents.protocol.ids import NodeId
+from zmqagents.protocol.ids import AgentKey, NodeId
 from zmqagents.protocol.membership import MemberChange
 
 
@@ -77,16 +77,45 @@ class ServingEnded(NamedTuple):
 
 
 class EventsAbandoned(NamedTuple):
-    """Unfinished events of a lost peer: to go to their recipients' next homes."""
+    """A lost peer had so many events unfinished; they go to their recipients' next homes."""
 
     peer: NodeId
-    events: list[Event]
+    events: int
+
+
+class EventDead(NamedTuple):
+    """An event that can't reach its recipients, and is kept no longer."""
+
+    event: Event
+    reason: str
+
+
+class Pack(NamedTuple):
+    """An agent is to move, and no handler of it runs: give its state to ``Node.packed``."""
+
+    agent: AgentKey
+
+
+class Evicted(NamedTuple):
+    """An agent is not here any more: end its instance. ``lost`` says why its state was not taken over, if so."""
+
+    agent: AgentKey
+    to: NodeId | None
+    lost: str
 
 
 class MemberChanged(NamedTuple):
     """A member joined, changed, left or died."""
 
     change: MemberChange
+
+
+class Superseded(NamedTuple):
+    """``new`` has the instance id of ``old`` and was started later: it takes the place of that. For a person."""
+
+    old: NodeId
+    new: NodeId
+    instance_id: str
 
 
 class PeerRefused(NamedTuple):
@@ -115,7 +144,11 @@ Effect: TypeAlias = (
     | CallEnded
     | ServingEnded
     | EventsAbandoned
+    | EventDead
+    | Pack
+    | Evicted
     | MemberChanged
+    | Superseded
     | PeerRefused
     | Strayed
 )

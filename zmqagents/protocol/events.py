@@ -1,15 +1,19 @@
-"""Events sent to one peer and not yet finished there (SPEC.md sections 5 and 8.5).
+"""Events on both sides of one link that are not yet finished (SPEC.md sections 5 and 8.5).
 
-They are kept until EVENT_DONE, so that they can go to their agents' next home if the peer is lost, and counted, so
-that a peer that handles them slowly slows the publisher rather than fill somebody's memory.
+The sender keeps them until EVENT_DONE, so that they can go to their agents' next home if the peer is lost, and counts
+them, so that a peer that handles them slowly slows the publisher rather than fill somebody's memory. The receiver
+counts too, for a sender that doesn't.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from zmqagents.protocol.frames import Event
+from zmqagents.protocol.ids import NodeId
+from zmqagents.protocol.windows import Load, weight_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,43 +24,104 @@ class EventLimits:
     window_bytes: int = 32 << 20
 
 
+class Origin(NamedTuple):
+    """Whose event it is that this node forwards: the peer it came from, and the receipt to finish."""
+
+    peer: NodeId
+    receipt: int
+
+
+class Sent(NamedTuple):
+    """An event on its way to one node."""
+
+    event: Event
+    weight_bytes: int
+    origin: Origin | None
+
+
 class EventOutbox:
     """The unfinished events of one link, by sequence number."""
 
-    __slots__ = ("_bytes", "_events", "_limits")
+    __slots__ = ("_events", "_limits", "_load")
 
     def __init__(self, limits: EventLimits | None = None) -> None:
         self._limits = limits or EventLimits()
-        self._events: dict[int, Event] = {}
-        self._bytes = 0
+        self._events: dict[int, Sent] = {}
+        self._load = Load()
 
     def __len__(self) -> int:
         return len(self._events)
 
     def has_room(self) -> bool:
         """Whether one more event may be sent; always, if there is none."""
-        return not self._events or (
-            len(self._events) < self._limits.window_events and self._bytes < self._limits.window_bytes
-        )
+        return self._load.fits(self._limits.window_events, self._limits.window_bytes)
 
-    def sent(self, number: int, event: Event) -> None:
+    def sent(self, number: int, event: Event, weight: int | None = None, origin: Origin | None = None) -> None:
         """The event left with this sequence number."""
-        self._events[number] = event
-        self._bytes += len(event.payload)
+        weight = weight_bytes(event) if weight is None else weight
+        self._events[number] = Sent(event, weight, origin)
+        self._load.add(weight)
 
-    def done(self, numbers: Iterable[int]) -> int:
-        """EVENT_DONE came; returns how many of the numbers were unfinished."""
-        finished = 0
+    def done(self, numbers: Iterable[int]) -> list[Sent]:
+        """EVENT_DONE came; returns those of the numbers that were unfinished."""
+        finished: list[Sent] = []
         for number in numbers:
-            event = self._events.pop(number, None)
-            if event is not None:
-                self._bytes -= len(event.payload)
-                finished += 1
+            sent = self._events.pop(number, None)
+            if sent is not None:
+                self._load.remove(sent.weight_bytes)
+                finished.append(sent)
         return finished
 
-    def drain(self) -> list[Event]:
+    def drain(self) -> list[Sent]:
         """The link was reset: everything unfinished, in order."""
         events = list(self._events.values())
         self._events.clear()
-        self._bytes = 0
+        self._load = Load()
         return events
+
+
+class EventInbox:
+    """The events of one link that are being handled here, by receipt: a number that no other event here has."""
+
+    __slots__ = ("_events", "_limits", "_load")
+
+    def __init__(self, limits: EventLimits | None = None) -> None:
+        self._limits = limits or EventLimits()
+        self._events: dict[int, list[int]] = {}
+        """Sequence number in this life of the link, weight, and the recipients that have not finished it."""
+        self._load = Load()
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._events)
+
+    def check(self) -> None:
+        """RemoteProtocolError if the peer, sending one more event, ignores its window."""
+        self._load.check("events", self._limits.window_events, self._limits.window_bytes)
+
+    def came(self, receipt: int, number: int, weight: int, recipients: int = 1) -> None:
+        """An event of that weight, for so many agents, came with this sequence number."""
+        self._events[receipt] = [number, weight, recipients]
+        self._load.add(weight)
+
+    def finished(self, receipt: int, recipients: int = 1) -> int | None:
+        """So many of its recipients have finished it: its sequence number if that were the last ones.
+
+        None also if it came in a life of the link that is over.
+        """
+        entry = self._events.get(receipt)
+        if entry is None:
+            return None
+        entry[2] -= recipients
+        if entry[2] > 0:
+            return None
+        del self._events[receipt]
+        self._load.remove(entry[1])
+        return entry[0]
+
+    def clear(self) -> None:
+        """The link was reset."""
+        self._events.clear()
+        self._load = Load()

@@ -117,8 +117,6 @@ class Request(NamedTuple):
     timeout_ms: int | None
     hops: int
     context: Context
-    refuser: NodeId | None
-    """Who has just said that the agent is not there."""
     payload: bytes
 
 

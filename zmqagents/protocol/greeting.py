@@ -9,6 +9,7 @@ from zmqagents.protocol.effects import PeerRefused
 from zmqagents.protocol.ids import PathId
 from zmqagents.protocol.link import Greeting, Status
 from zmqagents.protocol.peers import Peer
+from zmqagents.protocol.records import Record
 from zmqagents.protocol.state import NodeState
 
 VERSIONS = (1, 1)
@@ -107,6 +108,13 @@ class Greeter:
                 f"protocol versions {lowest} to {highest} here do not meet {frame.lowest} to {frame.highest}"
                 " there; upgrade the older side",
             )
+
+    def mate(self, record: Record | None) -> Record | None:
+        """The record if a link with its node can come up as far as versions go: else nothing can be sent to it."""
+        if record is None:
+            return None
+        lowest, highest = self._state.membership.own.protocol
+        return record if max(record.protocol[0], lowest) <= min(record.protocol[1], highest) else None
 
     def _refuse(self, peer: Peer, path: PathId, code: WireCode, text: str) -> None:
         bye = peer.link.envelope([f.Bye(code, text)])

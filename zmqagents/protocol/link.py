@@ -22,6 +22,7 @@ from zmqagents.errors import LocalProtocolError, MessageTooLargeError, RemotePro
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.codec import encode_envelope
 from zmqagents.protocol.ids import NodeId
+from zmqagents.protocol.windows import weight_bytes
 
 
 class Status(Enum):
@@ -57,7 +58,7 @@ class LinkLimits:
 
 
 class Queued(NamedTuple):
-    """A data frame with its number and payload size."""
+    """A data frame with its number and its weight in the window."""
 
     number: int
     frame: f.DataFrame
@@ -65,7 +66,7 @@ class Queued(NamedTuple):
 
 
 class Abandoned(NamedTuple):
-    """What a reset leaves, each in order."""
+    """What a reset leaves, each in order: what the peer has not acknowledged."""
 
     maybe_delivered: list[Queued]
     never_sent: list[Queued]
@@ -150,7 +151,7 @@ class Link:
     # -- sending -----------------------------------------------------------------------------------------------
 
     def send(self, frame: f.DataFrame, size_bytes: int = 0) -> int:
-        """Queue a data frame whose payload has ``size_bytes``; returns its sequence number."""
+        """Queue a data frame that weighs ``size_bytes`` in the window; returns its sequence number."""
         number = self._next_number
         self._next_number = number + 1
         self._queued.append(Queued(number, frame, size_bytes))
@@ -386,7 +387,7 @@ class Link:
         self._delivered = number - 1
         if self._early_bytes:
             self._early = {n: frame for n, frame in self._early.items() if n >= number}
-            self._early_bytes = sum(_size_of(frame) for frame in self._early.values())
+            self._early_bytes = sum(map(weight_bytes, self._early.values()))
         self._unacked_in += max(len(fresh), 1)
         if self._unacked_in >= self._limits.ack_frames:
             self._ack_at_s = now_s
@@ -396,7 +397,7 @@ class Link:
 
     def _keep_early(self, first: int, frames: list[f.DataFrame]) -> None:
         for number, frame in enumerate(frames, first):
-            size = _size_of(frame)
+            size = weight_bytes(frame)
             in_window = number <= self._delivered + self._limits.window_frames
             if number in self._early or not in_window or self._early_bytes + size > self._limits.window_bytes:
                 continue  # it will be sent again
@@ -425,9 +426,3 @@ class Link:
         if self._ack_at_s is None:
             return self._probe_at_s
         return self._ack_at_s if self._probe_at_s is None else min(self._ack_at_s, self._probe_at_s)
-
-
-def _size_of(frame: f.DataFrame) -> int:
-    """Bytes that keeping ``frame`` costs: its payload, and at least one."""
-    payload = frame[-1]
-    return len(payload) + 1 if isinstance(payload, bytes) else 1

@@ -1,8 +1,8 @@
-"""Whether a member is alive, from the connections with it (SPEC.md section 6.4).
+"""What the connections with a member tell of its life, as seen from here (SPEC.md section 6.4).
 
 The evidence is libzmq's, which answers ZMTP PINGs from a thread of its own: a program that is busy stays connected. A
 connection that was refused tells that nobody listens there any more; one that can't be completed tells the same after
-a while. Silence of the gossip alone tells nothing.
+a while. Silence of the gossip alone tells nothing. Evidence makes a member suspected, not dead: see suspicion.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,21 @@ from __future__ import annotations
 from zmqagents.protocol.dialer import Dial
 from zmqagents.protocol.ids import NodeId
 
-UNREACHABLE_AFTER_S = 5.0  # SPEC.md section 6.4; above ZMTP's 1.5 s of silence plus two dials
+LOST_AFTER_S = 2.0
+"""How long a connection that was complete may be down. A dial is repeated at least once a second, so this is two dials
+or more. A frozen or cut-off node is so known dead in under 5 s: ZMTP notices its silence after 1.5 s to 2.0 s, then
+these 2.0 s, the next check 0.25 s later at most, and the answers of the others 0.4 s: 4.65 s."""
+
+NEVER_UP_AFTER_S = 5.0
+"""How long the first connection may take: a process that has just been started may open its sockets late."""
+
+HEARD_WITHIN_S = 3.0
+"""A node that nobody can dial is alive while it is heard on its own connection, this often at least: three heartbeats,
+and below the 5 s in which a death is to be known."""
+
+AFTERTASTE_S = 0.05
+"""What is read this soon after the loss of a connection may have been sent before: libzmq reads all that has come
+before it tells of the loss, and our program reads that in the same round of its loop."""
 
 
 class GossipDials:
@@ -31,6 +45,12 @@ class GossipDials:
         if dial is None or len(self._users.get(dial.endpoint, ())) < 2 or dial.refused:
             return dial
         return Dial(dial.endpoints, self._shared_since_s[dial.endpoint])
+
+    def restart(self, now_s: float) -> None:
+        """What was seen so far tells nothing any more."""
+        for dial in self._dials.values():
+            dial.restart(now_s)
+        self._shared_since_s = dict.fromkeys(self._shared_since_s, now_s)
 
     def nodes(self) -> list[NodeId]:
         """The members that are listened to, as they are now."""
@@ -70,7 +90,7 @@ class GossipDials:
         users.append(node_id)
         if len(users) == 1:
             return dial.endpoint
-        dial.up = dial.proven = self._dials[users[0]].up
+        dial.up = dial.complete = dial.proven = self._dials[users[0]].up
         self._shared_since_s[dial.endpoint] = now_s
         return None
 
@@ -86,11 +106,19 @@ class GossipDials:
         return endpoint
 
 
-def is_dead(dials: list[Dial], heard_s: float, now_s: float) -> bool:
-    """The verdict on a member from the dials towards it and the time it was last heard."""
+def lost_since_s(dials: list[Dial]) -> float:
+    """When the last of these connections, none of which is up, was lost; or when dialling began, if none ever was."""
+    return max(dial.since_s for dial in [dial for dial in dials if dial.complete] or dials)
+
+
+def is_out_of_reach(dials: list[Dial], heard_s: float, now_s: float) -> bool:
+    """Whether a member seems dead by the dials towards it and the time it was last heard."""
     if not dials or any(dial.up for dial in dials):
+        return False
+    complete = any(dial.complete for dial in dials)
+    lost_s = lost_since_s(dials)
+    if now_s - heard_s < HEARD_WITHIN_S and (not complete or heard_s > lost_s + AFTERTASTE_S):
         return False
     if any(dial.refused for dial in dials):
         return True
-    down_since_s = max(dial.since_s for dial in dials)
-    return now_s - max(down_since_s, heard_s) >= UNREACHABLE_AFTER_S
+    return now_s - max(lost_s, heard_s) >= (LOST_AFTER_S if complete else NEVER_UP_AFTER_S)

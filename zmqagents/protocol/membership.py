@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from zmqagents.errors import LocalProtocolError, RemoteProtocolError, WireCode
 from zmqagents.protocol.codec import MAX_UINT
 from zmqagents.protocol.frames import DeathEntry, VersionEntry
 from zmqagents.protocol.ids import NodeId
+from zmqagents.protocol.overlay import FULL_MESH_MAX
 from zmqagents.protocol.records import Phase, Record, decode_record, encode_record
 
 MAX_NODES = 8_192  # SPEC.md section 10
@@ -45,10 +46,11 @@ class MemberChange(NamedTuple):
     previous: Record | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     encoded: bytes
     record: Record
+    mark: int
+    """Its share of the digest."""
 
     @property
     def version(self) -> int:
@@ -65,10 +67,12 @@ class Membership:
 
     def __init__(self, own: Record) -> None:
         self._own_id = own.node_id
+        self._cluster = own.cluster
         self._entries: dict[NodeId, _Entry] = {}
         self._tombstones: OrderedDict[NodeId, tuple[int, float]] = OrderedDict()  # id -> (version, since_s)
+        self._held: set[bytes] = set()  # the entries' bytes: news that is none costs one look-up, and no decoding
         self._digest = 0
-        self._put(_Entry(encode_record(own), own))
+        self._put(encode_record(own), own)
 
     # -- our own record ----------------------------------------------------------------------------------------
 
@@ -87,7 +91,7 @@ class Membership:
         if record.node_id != self._own_id:
             raise LocalProtocolError("a node publishes its own record only")
         new = replace(record, version=self.own.version + 1)
-        self._put(_Entry(encode_record(new), new))
+        self._put(encode_record(new), new)
         return new
 
     # -- reading -----------------------------------------------------------------------------------------------
@@ -110,6 +114,16 @@ class Membership:
     def live_count(self) -> int:
         """How many live nodes there are, ours among them."""
         return len(self._entries)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether news is relayed, because not everybody listens to everybody (SPEC.md section 6.3)."""
+        return len(self._entries) > FULL_MESH_MAX
+
+    def unheld(self, records: Iterable[bytes]) -> list[bytes]:
+        """Those records that are not held as they stand: merging the others would change nothing."""
+        held = self._held
+        return [encoded for encoded in records if encoded not in held]
 
     @property
     def digest(self) -> bytes:
@@ -138,26 +152,30 @@ class Membership:
 
         Raises RemoteProtocolError, changing nothing, if it is illegal or one too many.
         """
+        if encoded in self._held:
+            return None
         record = decode_record(encoded)
-        if record.cluster != self.own.cluster:
+        if record.cluster != self._cluster:
             raise RemoteProtocolError(WireCode.WRONG_CLUSTER, f"a record of cluster {record.cluster!r:.80}")
-        known = self._entries.get(record.node_id)
-        if record.node_id == self._own_id:
+        node_id = record.node_id
+        known = self._entries.get(node_id)
+        if node_id == self._own_id:
             self._read_own(record)
             return None
         left = record.phase is Phase.LEFT
-        buried = self._tombstones.get(record.node_id)
+        buried = self._tombstones.get(node_id)
         if (buried is not None and record.version <= buried[0]) or (
-            known is not None and (record.version, left, encoded) <= (known.version, False, known.encoded)
+            known is not None and (record.version, left, encoded) <= (known.record.version, False, known.encoded)
         ):
             return None
         if known is None and not left and len(self._entries) >= MAX_NODES:
             raise RemoteProtocolError(WireCode.TOO_LARGE, f"the table holds {MAX_NODES:,} nodes already")
         if left:
-            self._remove(record.node_id, record.version, now_s)
+            self._remove(node_id, record.version, now_s)
             return MemberChange(Change.LEFT, record, known.record) if known is not None else None
-        self._tombstones.pop(record.node_id, None)
-        self._put(_Entry(encoded, record))
+        if buried is not None:
+            del self._tombstones[node_id]
+        self._put(encoded, record)
         if known is None:
             return MemberChange(Change.JOINED, record, None)
         return MemberChange(Change.UPDATED, record, known.record)
@@ -188,7 +206,7 @@ class Membership:
         if version >= MAX_UINT:
             raise RemoteProtocolError(WireCode.BAD_FIELD, "news of ourselves at the highest version there is")
         renewed = replace(self.own, version=version + 1)
-        self._put(_Entry(encode_record(renewed), renewed))
+        self._put(encode_record(renewed), renewed)
 
     def expire(self, now_s: float) -> None:
         """Forget tombstones past their life."""
@@ -206,7 +224,7 @@ class Membership:
         records = [
             entry.encoded
             for node_id, entry in self._entries.items()
-            if (entry.version, False) > theirs.get(node_id, (0, False))
+            if entry.record.version > theirs.get(node_id, _UNKNOWN)[0]
         ]
         deaths: list[DeathEntry] = [
             [node_id, version]
@@ -217,7 +235,7 @@ class Membership:
             self._order_of(node_id) < order and (node_id in self._entries or not order[1])
             for node_id, order in theirs.items()
         )
-        return _chunks(records), deaths, wanted
+        return in_chunks(records), deaths, wanted
 
     def _order_of(self, node_id: NodeId) -> tuple[int, bool]:
         entry = self._entries.get(node_id)
@@ -228,30 +246,37 @@ class Membership:
 
     # -- storage -----------------------------------------------------------------------------------------------
 
-    def _put(self, entry: _Entry) -> None:
-        node_id = entry.record.node_id
+    def _put(self, encoded: bytes, record: Record) -> None:
+        node_id = record.node_id
+        mark = _mark(node_id, record.version)
+        self._digest ^= mark
         old = self._entries.get(node_id)
         if old is not None:
-            self._digest ^= _hash(node_id, old.version)
-        self._digest ^= _hash(node_id, entry.version)
-        self._entries[node_id] = entry
+            self._digest ^= old.mark
+            self._held.discard(old.encoded)
+        self._entries[node_id] = _Entry(encoded, record, mark)
+        self._held.add(encoded)
 
     def _remove(self, node_id: NodeId, version: int, now_s: float) -> None:
         entry = self._entries.pop(node_id, None)
         if entry is not None:
-            self._digest ^= _hash(node_id, entry.version)
+            self._digest ^= entry.mark
+            self._held.discard(entry.encoded)
         self._tombstones.pop(node_id, None)  # so that the newest stands last
         self._tombstones[node_id] = (version, now_s)
         while len(self._tombstones) > MAX_TOMBSTONES:
             self._tombstones.popitem(last=False)
 
 
-def _hash(node_id: NodeId, version: int) -> int:
+def _mark(node_id: NodeId, version: int) -> int:
     data = node_id + version.to_bytes(8, "big")
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
-def _chunks(records: list[bytes]) -> list[list[bytes]]:
+_UNKNOWN = (0, False)
+
+
+def in_chunks(records: list[bytes]) -> list[list[bytes]]:
     """Records in lists of at most MAX_PUSH_BYTES, or of one; always at least one list, so that an answer has an end."""
     chunks: list[list[bytes]] = [[]]
     size = 0

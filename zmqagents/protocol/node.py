@@ -12,20 +12,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from zmqagents.errors import LocalProtocolError, RemoteProtocolError, WireCode
+from zmqagents.errors import RemoteProtocolError, WireCode
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.codec import Heartbeat, decode_envelope, decode_gossip, encode_envelope
 from zmqagents.protocol.contacts import Contacts
-from zmqagents.protocol.effects import CallEnded, Effect, Fate, Incoming, MemberChanged, PeerRefused, Strayed
+from zmqagents.protocol.departures import Departures
+from zmqagents.protocol.effects import Effect, MemberChanged, PeerRefused, Strayed
 from zmqagents.protocol.greeting import REFUSALS, Greeter, is_up
-from zmqagents.protocol.ids import ANYONE, CallId, NodeId, PathId, short
+from zmqagents.protocol.ids import ANYONE, AgentKey, NodeId, PathId, short
+from zmqagents.protocol.listening import Listening
+from zmqagents.protocol.lives import Lives
 from zmqagents.protocol.membership import Change, MemberChange
 from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import Phase, Record
 from zmqagents.protocol.state import NodeLimits, NodeState
 from zmqagents.protocol.sync import Sync
+from zmqagents.protocol.traffic import Traffic
 
-LIVENESS_CHECK_S = 0.25
 MAX_CONTROLS = 64  # frames in one envelope of control frames: their records are 64 MiB at most
 MAX_DONE = 1_024  # numbers in one EVENT_DONE: its header stays small
 
@@ -43,9 +46,21 @@ class Node:
         self.pending = self.state.pending
         self.served = self.state.served
         self._greeter = Greeter(self.state)
-        self._sync = Sync(self.state, self._member_changed, self._doubts_death, now_s)
+        self.traffic = Traffic(self.state, self._reachable, now_s)
+        self.agency = self.traffic.agency
+        self.call = self.traffic.call
+        self.cancel = self.traffic.cancel
+        self.answer = self.traffic.answer
+        self.deliver = self.traffic.deliver
+        self.publish = self.traffic.publish
+        self.event_done = self.traffic.event_done
+        self.can_send = self.traffic.can_send
+        self.can_publish = self.traffic.can_publish
         self.contacts = Contacts(self.state, self._greeter, self._bury)
-        self._check_at_s = now_s
+        self._listening = Listening(self.state, self.contacts)
+        self._sync = Sync(self.state, self._listening, self._member_changed, self._doubts_death, now_s)
+        self._lives = Lives(self.state, self._bury)
+        self._departures = Departures(self.state, self.contacts.forget)
         self._on_control: dict[type[Any], _Handler] = {
             f.Hello: self._hello,
             f.Welcome: self._welcome,
@@ -55,6 +70,8 @@ class Node:
             f.Bye: self._bye,
             f.SyncPull: self._sync_pull,
             f.SyncPush: self._sync_push,
+            f.Probe: self._probe,
+            f.Probed: self._probed,
             f.Unknown: self._ignore,
         }
 
@@ -84,99 +101,59 @@ class Node:
         return self.membership.own
 
     def publish_record(self, record: Record) -> None:
-        """Replace our record; its version is counted up, and everybody is told."""
+        """Replace our record; its version is counted up, and everybody is told. Of phase LEAVING: agents move away."""
+        phase = self.record.phase
         self._sync.publish(record)
+        self.agency.phase_changed(phase, record.phase)
 
     def leave(self) -> None:
-        """Tell everybody that we have left, and end the links: the last thing before the sockets close."""
+        """Tell everybody that we have left, and end the links: the last thing before the sockets close.
+
+        Whatever comes from now on is dropped unread, so that the acknowledgement in each BYE is the last word.
+        """
         self.publish_record(replace(self.record, phase=Phase.LEFT))
         for peer in self.state.peers.values():
-            if is_up(peer):
-                self.state.control(peer, f.Bye(0, "left"))
+            peer.farewell = is_up(peer)
+
+    @property
+    def _has_left(self) -> bool:
+        return self.membership.own.phase is Phase.LEFT
 
     def is_synchronised(self) -> bool:
         """Whether everybody that discovery has shown, and who is there, has told us what it knows."""
-        return not self.contacts.unidentified() and not any(peer.awaited for peer in self.state.peers.values())
+        return self._sync.has_enough or (
+            not self.contacts.unidentified() and not any(peer.awaited for peer in self.state.peers.values())
+        )
 
     def unsynchronised(self) -> list[str]:
         """Names of those that ``is_synchronised`` waits for."""
         return [self.label(peer.node_id) for peer in self.state.peers.values() if peer.awaited]
 
-    # -- calls and events --------------------------------------------------------------------------------------
+    # -- links -----------------------------------------------------------------------------------------------
 
-    def call(
-        self, node_id: NodeId, frame: f.Request | f.Agent, token: Any, deadline_s: float | None, now_s: float
-    ) -> None:
-        """Send a call, whose id is ``pending.next_id()``, to a member; its end is a CallEnded with ``token``."""
-        peer = self._reachable(node_id, now_s)
-        self.state.pending.begin(frame.call_id, node_id, token, deadline_s)
-        if deadline_s is not None:
-            self.state.wake_by(deadline_s)
-        peer.link.send(frame, len(frame.payload))
-        self.state.dirty[node_id] = None
-
-    def cancel(self, call_id: CallId) -> None:
-        """Give up a call: no CallEnded follows, and the handler is asked to stop."""
-        pending = self.state.pending.abandon(call_id)
-        if pending is not None:
-            self._send_cancel(pending.peer, call_id)
-
-    def _send_cancel(self, node_id: NodeId, call_id: CallId) -> None:
-        peer = self.state.peers.get(node_id)
-        if peer is not None:
-            peer.link.send(f.Cancel(call_id))
-            self.state.dirty[node_id] = None
-
-    def answer(self, node_id: NodeId, frame: f.Reply | f.Error) -> None:
-        """Answer a served call; nothing is sent if nobody waits for it any more."""
-        peer = self.state.peers.get(node_id)
-        if self.state.served.end(node_id, frame.call_id) and peer is not None:
-            peer.link.send(frame, len(frame.payload))
-            self.state.dirty[node_id] = None
-
-    def publish(self, node_id: NodeId, event: f.Event, now_s: float) -> None:
-        """Send an event to a member, and keep it until it is finished there."""
-        peer = self._reachable(node_id, now_s)
-        peer.outbox.sent(peer.link.send(event, len(event.payload)), event)
-        self.state.dirty[node_id] = None
-
-    def event_done(self, node_id: NodeId, number: int) -> None:
-        """The handlers of a received event have ended; ``number`` came with it. Of a life that is over: ignored."""
-        peer = self.state.peers.get(node_id)
-        sequence_number = peer.handling.pop(number, None) if peer is not None else None
-        if peer is not None and sequence_number is not None:
-            peer.done.append(sequence_number)
-            self.state.dirty[node_id] = None
-
-    def can_send(self, node_id: NodeId) -> bool:
-        """Whether a call to the peer would leave at once; otherwise the caller should wait."""
-        peer = self.state.peers.get(node_id)
-        return peer is None or peer.link.has_room()
-
-    def can_publish(self, node_id: NodeId) -> bool:
-        """Whether an event to the peer would leave at once, and its event window has room."""
-        peer = self.state.peers.get(node_id)
-        return peer is None or (self.can_send(node_id) and peer.outbox.has_room())
+    def packed(self, key: AgentKey, state: bytes | None) -> None:
+        """The state of an agent that is to move, in answer to Pack; None if it has none to keep."""
+        self.agency.moves.packed(key, state)
 
     @property
     def unfinished_events(self) -> int:
-        """Events that this node has sent and whose handlers have not all ended."""
-        return sum(len(peer.outbox) for peer in self.state.peers.values())
+        """Events that this node has sent, or is to send, and whose handlers have not all ended."""
+        return self.traffic.unfinished_events
 
     def is_quiet(self) -> bool:
         """Whether everything sent has been acknowledged by those who can be reached."""
         return all(peer.link.is_quiet() or peer.path is None for peer in self.state.peers.values())
 
-    def _reachable(self, node_id: NodeId, now_s: float) -> Peer:
-        peer = self.state.peers.get(node_id)
-        if peer is not None and peer.path is not None:
+    def _reachable(self, node_id: NodeId, now_s: float) -> Peer | None:
+        """The peer of a member, to which a path is there or being made; None for who is no member."""
+        record = self.membership.get(node_id)
+        if record is None or node_id == self.node_id:
+            return None
+        peer = self.state.peer(node_id)
+        if peer.path is not None:
             if not is_up(peer) and peer.greet_at_s is None:  # it refused us, or has lost the link
                 self._greeter.greet(peer, peer.path, now_s)
             return peer
-        record = self.membership.get(node_id)
-        if record is None:
-            raise LocalProtocolError(f"node {short(node_id)} is not a member")
-        peer = self.state.peer(node_id)
         self.contacts.reach(peer, record.endpoints, now_s)
         return peer
 
@@ -184,6 +161,8 @@ class Node:
 
     def receive(self, path: PathId, parts: list[bytes], now_s: float) -> None:
         """A multipart message came on ``path``. Whatever is illegal is dropped and told as Strayed."""
+        if self._has_left:
+            return
         try:
             envelope = decode_envelope(parts, max_payload_bytes=self.state.limits.max_payload_bytes)
             if type(path) is bytes and path != envelope.source:
@@ -194,6 +173,8 @@ class Node:
 
     def receive_gossip(self, parts: list[bytes], now_s: float) -> None:
         """A gossip message came. Whatever is illegal is dropped and told as Strayed."""
+        if self._has_left:
+            return
         try:
             gossip = decode_gossip(parts)
             if gossip is None or gossip.source == self.node_id:
@@ -205,7 +186,7 @@ class Node:
                         self._reachable(gossip.source, now_s)
                     self._sync.pull(differs, now_s)
             else:
-                self._sync.merge_all(gossip.records, gossip.source, now_s)
+                self._sync.delta(gossip, now_s)
         except RemoteProtocolError as error:
             self.state.counters.strays += 1
             self.state.effects.append(Strayed(None, error.code, f"gossip: {error}"))
@@ -230,24 +211,10 @@ class Node:
             self._sync.link_up(peer, now_s)
         if envelope.first:
             for number, frame in fresh:
-                self._data(peer, number, frame)
+                self.traffic.receive(peer, number, frame, now_s)
             return
         for control in envelope.frames:
             self._on_control[type(control)](peer, path, envelope, control, now_s)
-
-    def _data(self, peer: Peer, number: int, frame: f.DataFrame) -> None:
-        if isinstance(frame, (f.Reply, f.Error)):
-            pending = self.state.pending.end(frame.call_id, peer.node_id)
-            if pending is not None:
-                self.state.effects.append(CallEnded(pending.token, peer.node_id, frame))
-        elif isinstance(frame, f.EventDone):
-            peer.outbox.done(frame.numbers)
-        elif isinstance(frame, f.Event):
-            receipt = self.state.take_receipt()
-            peer.handling[receipt] = number
-            self.state.effects.append(Incoming(peer.node_id, receipt, frame))
-        elif not isinstance(frame, f.Unknown):
-            self.state.effects.append(Incoming(peer.node_id, number, frame))
 
     def _misdirected(self, path: PathId, envelope: f.Envelope) -> None:
         first = envelope.frames[0]
@@ -342,8 +309,9 @@ class Node:
         if frame.code:
             self.state.effects.append(PeerRefused(peer.node_id, frame.code, frame.text[:1_000]))
         member = self.membership.get(peer.node_id) is not None
+        # What the header acknowledges was the peer's last word; after a refusal there may have been no word at all.
+        self.state.reset_link(peer, certain=frame.code not in REFUSALS)
         if frame.code and member:
-            self.state.reset_link(peer)
             peer.greet_at_s = None
             if frame.code not in REFUSALS:
                 self._greeter.greet_later(peer, now_s)
@@ -362,6 +330,14 @@ class Node:
         del path, envelope
         self._sync.pushed(peer, frame, now_s)
 
+    def _probe(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Probe, now_s: float) -> None:
+        del path, envelope
+        self.contacts.watch.suspicions.asked(peer, frame, now_s)
+
+    def _probed(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Probed, now_s: float) -> None:
+        del path, envelope
+        self.contacts.watch.suspicions.answered(peer, frame, now_s)
+
     def _ignore(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Unknown, now_s: float) -> None:
         """An optional frame of a later version."""
 
@@ -369,21 +345,28 @@ class Node:
 
     def _member_changed(self, change: MemberChange, now_s: float) -> None:
         gone = change.change in (Change.LEFT, Change.DIED)
-        self.directory.replace(change.previous, None if gone else change.record)
+        previous, record = self._greeter.mate(change.previous), self._greeter.mate(change.record)
+        self.state.replace_record(previous, None if gone else record)
         self.state.effects.append(MemberChanged(change))
+        self._listening.changed(change, now_s)
+        self.contacts.changed(change, now_s)
+        self._lives.changed(change, now_s)
         node_id = change.record.node_id
         if gone:
+            self.agency.member_gone(node_id)
             self._sync.forget(node_id)
-            self.contacts.forget(node_id)
+            if change.change is Change.LEFT:
+                self._departures.left(node_id, now_s)
+            else:
+                self.contacts.forget(node_id)
             return
-        self.contacts.listen_to(change.record, now_s)
         peer = self.state.peers.get(node_id)
         if peer is not None:
             peer.label = change.record.instance_id or peer.label
 
     def _doubts_death(self, node_id: NodeId, now_s: float) -> bool:
         """Whether we are connected with a member that others say is dead; if so it is dialled, to be told."""
-        if not self.contacts.is_connected(node_id):
+        if not self.contacts.watch.doubts_death(node_id, now_s):
             return False
         self._reachable(node_id, now_s)
         return True
@@ -399,18 +382,10 @@ class Node:
         """Do what time asks for. Safe to call early or twice."""
         state = self.state
         state.wake_s = math.inf
-        for call_id, pending in state.pending.expire(now_s):
-            state.effects.append(CallEnded(pending.token, pending.peer, Fate.DEADLINE))
-            self._send_cancel(pending.peer, call_id)
-        deadline_s = state.pending.deadline_s()
-        if deadline_s is not None:
-            state.wake_by(deadline_s)
-        if self._check_at_s <= now_s:
-            self._check_at_s = now_s + LIVENESS_CHECK_S
-            self.contacts.judge_all(now_s)
-            self.contacts.redial_seeds(now_s)
-        state.wake_by(self._check_at_s)
+        self.traffic.tick(now_s)
+        self.contacts.tick(now_s)
         self._sync.tick(now_s)
+        self._departures.tick(now_s)
         self._greeter.greet_again(now_s)
         for peer in state.peers.values():
             if peer.link.wants_transmit(now_s):
@@ -422,6 +397,7 @@ class Node:
     def transmit(self, now_s: float) -> list[tuple[PathId, list[bytes]]]:
         """The multipart messages to send now, with their paths, in order."""
         state = self.state
+        self.agency.claims.review()
         messages = state.direct
         state.direct = []
         for node_id in state.dirty:
@@ -439,6 +415,9 @@ class Node:
                 del peer.done[:MAX_DONE]
             for parts in peer.link.transmit(now_s):
                 messages.append((path, parts))
+            if peer.farewell:
+                peer.farewell = False
+                messages.append((path, encode_envelope(peer.link.envelope([f.Bye(0, "left")]))))
             due_s = peer.link.deadline_s()
             if due_s is not None:
                 state.wake_by(due_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from zmqagents.protocol.events import EventOutbox
+from zmqagents.protocol.events import EventInbox, EventOutbox
 from zmqagents.protocol.frames import ControlFrame
 from zmqagents.protocol.ids import NodeId, PathId, short
 from zmqagents.protocol.link import Link
@@ -26,8 +26,10 @@ class Peer:
     """Whether it has been heard on its own connection to our ROUTER, and that connection took what we sent."""
     controls: list[ControlFrame] = field(default_factory=list)
     """Control frames for the next transmission."""
-    handling: dict[int, int] = field(default_factory=dict)
-    """Its events that are being handled here: receipt -> sequence number in this life of the link."""
+    handling: EventInbox = field(default_factory=EventInbox)
+    """Its events that are being handled here."""
+    farewell: bool = False
+    """Whether BYE goes out behind the next transmission."""
     done: list[int] = field(default_factory=list)
     """Numbers of its events that are finished here and not yet told."""
     greet_at_s: float | None = None
@@ -42,8 +44,16 @@ class Peer:
     """Whether its answer has come."""
     accused_version: int = 0
     """The version at which somebody says that it is dead, while we are connected with it; 0 if nobody does."""
+    load: int = 0
+    """The calls that it was serving at its last heartbeat."""
     heard_s: float = 0.0
     """When anything last came from it."""
+    pinged_s: float = -math.inf
+    """When its own connection to our ROUTER was last tried, and took what we sent."""
+    stuck_since_s: float | None = None
+    """Since when something waits for it and there is no path."""
+    unreachable: bool = False
+    """Whether others have a connection with it, and we can't get one."""
 
     def __post_init__(self) -> None:
         self.label = self.label or short(self.node_id)
@@ -58,4 +68,4 @@ class Peer:
     @property
     def awaited(self) -> bool:
         """Whether it can be or may yet be reached, and has not told what it knows."""
-        return not self.synced and (self.dialled is not None or self.accepted)
+        return not self.synced and not self.unreachable and (self.dialled is not None or self.accepted)

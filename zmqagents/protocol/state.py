@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from zmqagents.protocol.calls import PendingCalls, ServedCalls
+from zmqagents.protocol.calls import Adoption, CallLimits, PendingCalls, ServedCalls
 from zmqagents.protocol.codec import DEFAULT_MAX_PAYLOAD_BYTES
-from zmqagents.protocol.directory import Directory
-from zmqagents.protocol.effects import CallEnded, Effect, EventsAbandoned, Fate, ServingEnded
-from zmqagents.protocol.events import EventLimits, EventOutbox
-from zmqagents.protocol.frames import Agent, ControlFrame, Request
+from zmqagents.protocol.directory import Directory, HostsChanged
+from zmqagents.protocol.effects import CallEnded, Effect, Fate, ServingEnded
+from zmqagents.protocol.events import EventInbox, EventLimits, EventOutbox, Sent
+from zmqagents.protocol.frames import Agent, ControlFrame, Error, Reply, Request
 from zmqagents.protocol.ids import NodeId, PathId
 from zmqagents.protocol.link import Link, LinkLimits, Status
 from zmqagents.protocol.membership import Membership
@@ -24,6 +25,7 @@ class NodeLimits:
     """Bounds and times of one node (SPEC.md sections 5, 6 and 10)."""
 
     link: LinkLimits = field(default_factory=LinkLimits)
+    calls: CallLimits = field(default_factory=CallLimits)
     events: EventLimits = field(default_factory=EventLimits)
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
     heartbeat_s: float = 1.0
@@ -49,8 +51,13 @@ class NodeState:
         self.membership = Membership(record)
         self.directory = Directory()
         self.directory.replace(None, record)
-        self.pending: PendingCalls[Any] = PendingCalls()
-        self.served: ServedCalls[Any] = ServedCalls()
+        self.on_hosts_changed: Callable[[list[HostsChanged]], None] = _ignore
+        """Told when the hosts of agent types have changed."""
+        self.on_link_lost: Callable[[NodeId, list[Sent]], None] = _ignore
+        """Told of a peer whose link was reset, and of the events that it had not finished."""
+        self.on_adoption_ended: Callable[[Adoption, Reply | Error | Fate], None] = _ignore
+        self.pending: PendingCalls[Any] = PendingCalls(limits.calls)
+        self.served: ServedCalls[Any] = ServedCalls(limits.calls)
         self.peers: dict[NodeId, Peer] = {}
         self.dirty: dict[NodeId, None] = {}
         """Peers whose link or controls may have something to transmit."""
@@ -71,6 +78,7 @@ class NodeState:
                 Link(self.node_id, node_id, self._take_session(), self.limits.link),
                 EventOutbox(self.limits.events),
                 record.instance_id if record is not None else "",
+                handling=EventInbox(self.limits.events),
             )
         return peer
 
@@ -97,8 +105,25 @@ class NodeState:
         """``tick`` is due at ``at_s``, if not before."""
         self.wake_s = min(self.wake_s, at_s)
 
-    def reset_link(self, peer: Peer) -> None:
-        """End the link's life (SPEC.md section 4): calls end, unfinished events are handed back."""
+    def replace_record(self, old: Record | None, new: Record | None) -> None:
+        """A member's record has changed: the directory follows, and whoever depends on it."""
+        changes = self.directory.replace(old, new)
+        if changes:
+            self.on_hosts_changed(changes)
+
+    def end_call(self, token: Any, node_id: NodeId, outcome: Reply | Error | Fate) -> None:
+        """A pending call has its outcome."""
+        if isinstance(token, Adoption):
+            self.on_adoption_ended(token, outcome)
+        else:
+            self.effects.append(CallEnded(token, node_id, outcome))
+
+    def reset_link(self, peer: Peer, *, certain: bool = False) -> None:
+        """End the link's life (SPEC.md section 4): calls end, unfinished events are handed back.
+
+        ``certain`` says that the peer has read no frame that it has not acknowledged and won't read any: it has said
+        BYE.
+        """
         was_up = peer.link.status is Status.UP
         abandoned = peer.link.reset(self._take_session())
         peer.pulled_at_s = -math.inf
@@ -107,13 +132,16 @@ class NodeState:
         peer.done.clear()
         peer.controls.clear()
         self.counters.resets += was_up
-        unsent = {entry.frame.call_id for entry in abandoned.never_sent if isinstance(entry.frame, Request | Agent)}
+        unread = [*abandoned.maybe_delivered, *abandoned.never_sent] if certain else abandoned.never_sent
+        not_executed = {entry.frame.call_id for entry in unread if isinstance(entry.frame, Request | Agent)}
         for call_id, token in self.pending.lose_peer(peer.node_id):
-            fate = Fate.UNDELIVERABLE if call_id in unsent else Fate.PEER_LOST
-            self.effects.append(CallEnded(token, peer.node_id, fate))
+            fate = Fate.UNDELIVERABLE if call_id in not_executed else Fate.PEER_LOST
+            self.end_call(token, peer.node_id, fate)
         served = self.served.lose_peer(peer.node_id)
         if served:
             self.effects.append(ServingEnded(served))
-        events = peer.outbox.drain()
-        if events:
-            self.effects.append(EventsAbandoned(peer.node_id, events))
+        self.on_link_lost(peer.node_id, peer.outbox.drain())
+
+
+def _ignore(*_: object) -> None:
+    """Nobody has to be told yet."""

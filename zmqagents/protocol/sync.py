@@ -1,4 +1,9 @@
-"""How records spread: heartbeats, deltas, and pulls of what differs (SPEC.md section 6.3)."""
+"""How records spread: heartbeats, deltas, and pulls of what differs (SPEC.md section 6.3).
+
+In a small cluster everybody hears everybody, so what an author publishes needs no relay. In a large one each node
+publishes once again what has changed its own table, and nothing else: a change crosses each connection once, and dies
+out where it is known. What a node is told when it joins is not news to anybody, and is not relayed.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,19 @@ from zmqagents.protocol.codec import Delta, Heartbeat, encode_gossip, pack_recor
 from zmqagents.protocol.effects import Publish, Strayed
 from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.link import Status
+from zmqagents.protocol.listening import Listening
 from zmqagents.protocol.membership import MemberChange
+from zmqagents.protocol.news import News
 from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import Record, decode_record
 from zmqagents.protocol.state import NodeState
 
 PULL_EVERY_S = 0.5
+PULL_BYTES_PER_S = 16_384  # a pull names every node: 1,000 of them are asked for every 1.8 s, 8,192 every 15 s
+ENTRY_BYTES = 29  # of a SYNC_PULL
 MISMATCHES_BEFORE_PULL = 2  # one heartbeat may overtake a delta that another node has sent
+ENOUGH_TELL = 3
+"""In a large cluster a newcomer that so many have told what they know is synchronised, and asks no more."""
 
 
 class Sync:
@@ -30,16 +41,27 @@ class Sync:
     def __init__(
         self,
         state: NodeState,
+        listening: Listening,
         changed: Callable[[MemberChange, float], None],
         doubts: Callable[[NodeId, float], bool],
         now_s: float,
     ) -> None:
         self._state = state
+        self._listening = listening
+        self._news = News(state)
         self._changed = changed
         self._doubts = doubts
         self._heartbeat_at_s = now_s
         self._mismatches: dict[NodeId, int] = {}
+        self._asked: NodeId | None = None
+        """Who was last chosen because its digest differs; it is asked as soon as there is a link."""
         self._asked_at_s = -math.inf
+        self._told_by: set[NodeId] = set()
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether enough members of a large cluster have told what they know."""
+        return len(self._told_by) >= ENOUGH_TELL and self._state.membership.is_large
 
     # -- our record --------------------------------------------------------------------------------------------
 
@@ -55,7 +77,7 @@ class Sync:
         own = state.membership.own
         if own is old:
             return
-        state.directory.replace(old, own)
+        state.replace_record(old, own)
         state.effects.append(Publish(encode_gossip(Delta(state.node_id, [state.membership.own_encoded]))))
         for node_id in state.peers:
             state.dirty[node_id] = None
@@ -83,45 +105,89 @@ class Sync:
             )
             state.effects.append(Publish(encode_gossip(beat)))
             state.membership.expire(now_s)
-            for peer in state.peers.values():
-                if not peer.synced:
-                    self.pull(peer, now_s)  # the answer to the first one may have been lost with its path
+            if not self.has_enough:
+                for peer in state.peers.values():
+                    if not peer.synced:
+                        self.pull(peer, now_s)  # the answer to the first one may have been lost with its path
         state.wake_by(self._heartbeat_at_s)
+        self._settle(now_s)
+
+    def _settle(self, now_s: float) -> None:
+        """What has been learned is told on, and the right members are listened to."""
+        self._listening.settle(now_s)
+        self._news.flush(now_s)
 
     def heartbeat(self, beat: Heartbeat, now_s: float) -> Peer | None:
         """Read a HEARTBEAT; returns its sender if our tables differ and it is to be asked.
 
-        At most one sender every PULL_EVERY_S, for when a table differs from everybody's, one answer repairs it.
+        At most one sender at a time, for when a table differs from everybody's, one answer repairs it.
         """
         state = self._state
         if beat.source == state.node_id or state.membership.get(beat.source) is None:
             return None
         peer = state.peer(beat.source)
         peer.heard_s = now_s
+        peer.load = beat.load
         if beat.digest == state.membership.digest and beat.live_count == state.membership.live_count:
             self._mismatches.pop(beat.source, None)
-            peer.synced = True
+            self._has_told(peer)
             return None
         seen = self._mismatches.get(beat.source, 0) + 1
         self._mismatches[beat.source] = seen
-        if seen < MISMATCHES_BEFORE_PULL or now_s - self._asked_at_s < PULL_EVERY_S:
+        if seen < MISMATCHES_BEFORE_PULL or now_s - self._asked_at_s < self._pull_every_s():
             return None
-        self._asked_at_s = now_s
+        self._asked, self._asked_at_s = peer.node_id, now_s
         return peer
 
-    def merge_all(self, records: Iterable[bytes], source: NodeId, now_s: float) -> None:
-        """Take records that ``source`` passes on. An illegal one is told as Strayed and disturbs no other."""
-        for encoded in records:
+    def _pull_every_s(self) -> float:
+        return max(PULL_EVERY_S, self._state.membership.live_count * ENTRY_BYTES / PULL_BYTES_PER_S)
+
+    def _has_told(self, peer: Peer) -> None:
+        peer.synced = True
+        if len(self._told_by) < ENOUGH_TELL:
+            self._told_by.add(peer.node_id)
+
+    def delta(self, delta: Delta, now_s: float) -> None:
+        """Read a DELTA."""
+        self._learn(delta.records, delta.dead, delta.source, now_s, relay=True)
+
+    def _learn(
+        self, records: Iterable[bytes], deaths: Iterable[f.DeathEntry], source: NodeId, now_s: float, *, relay: bool
+    ) -> None:
+        """Take what ``source`` passes on. An illegal part of it is told as Strayed and disturbs no other."""
+        membership = self._state.membership
+        was_large = membership.is_large
+        learned: list[tuple[NodeId, bytes]] = []
+        buried: list[tuple[NodeId, int]] = []
+        own = membership.own
+        for encoded in membership.unheld(records):
             try:
-                self.merge(encoded, now_s)
+                change = membership.merge(encoded, now_s)
             except RemoteProtocolError as error:
                 self._strayed(source, error)
+            else:
+                if change is not None:
+                    self._changed(change, now_s)
+                    learned.append((change.record.node_id, encoded))
+        self.own_changed(own)
+        for node_id, version in deaths:
+            try:
+                if self._heard_of_death(node_id, version, now_s):
+                    buried.append((node_id, version))
+            except RemoteProtocolError as error:
+                self._strayed(source, error)
+        if relay and (was_large or membership.is_large):
+            for node_id, encoded in learned:
+                self._news.record(node_id, encoded)
+            for node_id, version in buried:
+                self._news.death(node_id, version)
+        self._settle(now_s)
 
     def _strayed(self, source: NodeId, error: RemoteProtocolError) -> None:
         self._state.counters.strays += 1
         self._state.effects.append(Strayed(source, error.code, f"passed on: {error}"))
 
-    def merge(self, encoded: bytes, now_s: float) -> None:
+    def merge(self, encoded: bytes, now_s: float) -> MemberChange | None:
         """Take one record from the network. Raises RemoteProtocolError."""
         state = self._state
         old = state.membership.own
@@ -129,28 +195,39 @@ class Sync:
         self.own_changed(old)
         if change is not None:
             self._changed(change, now_s)
+        return change
 
     def merge_from(self, node_id: NodeId, encoded: bytes, now_s: float) -> None:
-        """Take the record with which a peer greets, and tell the others of a newcomer.
+        """Take the record with which a peer greets. The others are told of a newcomer; in a large cluster, of any news.
 
         Raises RemoteProtocolError if it is not the peer's own.
         """
+        membership = self._state.membership
+        if membership.encoded(node_id) == encoded:
+            return
         if decode_record(encoded).node_id != node_id:
             raise RemoteProtocolError(WireCode.BAD_FIELD, "a greeting carries the sender's own record")
-        state = self._state
-        new = state.membership.get(node_id) is None
-        self.merge(encoded, now_s)
-        if new and state.membership.get(node_id) is not None:
-            state.effects.append(Publish(encode_gossip(Delta(state.node_id, [encoded]))))
+        new = membership.get(node_id) is None
+        change = self.merge(encoded, now_s)
+        if change is not None and (membership.is_large or (new and membership.get(node_id) is not None)):
+            self._news.record(node_id, encoded)
+        self._settle(now_s)
 
     def bury(self, node_id: NodeId, version: int, now_s: float) -> None:
-        """The node is dead as of ``version``; if it is us, that is refuted."""
+        """The connections with the node say that it is dead as of ``version``; everybody is told."""
+        if self._mark_dead(node_id, version, now_s):
+            self._news.death(node_id, version)
+        self._settle(now_s)
+
+    def _mark_dead(self, node_id: NodeId, version: int, now_s: float) -> bool:
+        """The node is dead; if it is us, that is refuted. Whether it was a member until now."""
         state = self._state
         old = state.membership.own
         change = state.membership.mark_dead(node_id, version, now_s)
         self.own_changed(old)
         if change is not None:
             self._changed(change, now_s)
+        return change is not None
 
     # -- anti-entropy on links ---------------------------------------------------------------------------------
 
@@ -165,11 +242,12 @@ class Sync:
         self._state.control(peer, f.SyncPull(1, self._state.membership.versions()))
 
     def link_up(self, peer: Peer, now_s: float) -> None:
-        """The link is up: tell the peer if it is held for dead here, and ask for what it knows."""
+        """The link is up: tell the peer if it is held for dead here, and ask for what it knows, if need be."""
         buried = self._state.membership.buried_at(peer.node_id)
         if buried is not None:
             self._state.control(peer, f.SyncPush(0, True, [[peer.node_id, buried]], pack_records([])))
-        if not peer.synced:
+        if peer.node_id == self._asked or not (peer.synced or self.has_enough):
+            self._asked = None
             self.pull(peer, now_s)
 
     def pulled(self, peer: Peer, frame: f.SyncPull, now_s: float) -> None:
@@ -178,27 +256,30 @@ class Sync:
         for index, chunk in enumerate(chunks):
             last = index == len(chunks) - 1
             self._state.control(peer, f.SyncPush(frame.token, last, deaths if last else [], pack_records(chunk)))
-        if wanted:
-            self.pull(peer, now_s)
+        if not wanted:
+            return
+        if self.has_enough:
+            if now_s - self._asked_at_s < self._pull_every_s():
+                return
+            self._asked_at_s = now_s
+        self.pull(peer, now_s)
 
     def pushed(self, peer: Peer, frame: f.SyncPush, now_s: float) -> None:
         """Take a SYNC_PUSH. Raises RemoteProtocolError if it doesn't hold records at all."""
-        self.merge_all(unpack_records(frame.payload), peer.node_id, now_s)
-        for node_id, version in frame.dead:
-            try:
-                self._heard_of_death(node_id, version, now_s)
-            except RemoteProtocolError as error:
-                self._strayed(peer.node_id, error)
+        relay = frame.token == 0 or len(self._told_by) > 0
+        self._learn(unpack_records(frame.payload), frame.dead, peer.node_id, now_s, relay=relay)
         if frame.token and frame.last:
-            peer.synced = True
+            self._has_told(peer)
 
-    def _heard_of_death(self, node_id: NodeId, version: int, now_s: float) -> None:
+    def _heard_of_death(self, node_id: NodeId, version: int, now_s: float) -> bool:
+        """Others say that the node is dead; whether that makes it so here, where it was a member."""
         record = self._state.membership.get(node_id)
         if record is None or node_id == self._state.node_id or not self._doubts(node_id, now_s):
-            self.bury(node_id, version, now_s)
-        elif record.version <= version:
+            return self._mark_dead(node_id, version, now_s)
+        if record.version <= version:
             self._state.peer(node_id).accused_version = version
             self._state.dirty[node_id] = None
+        return False
 
     def forget(self, node_id: NodeId) -> None:
         """The node is gone."""

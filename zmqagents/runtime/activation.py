@@ -90,9 +90,9 @@ class Agents:
         self._pinned[key] = identity
 
     @property
-    def factory_types(self) -> frozenset[str]:
-        """The types hosted by a factory."""
-        return frozenset(self._factories)
+    def factory_classes(self) -> Mapping[str, type[Agent] | None]:
+        """The types hosted by a factory, with the class of their agents where it was given."""
+        return self._expected
 
     @property
     def pinned(self) -> Mapping[AgentKey, AgentId]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from dataclasses import dataclass, replace
 
 from zmqagents.config import RuntimeConfig
@@ -35,6 +36,10 @@ class PeerInfo:
     """Who showed it: ``"mdns"``, ``"seed"``, ``"gossip"`` for another process, or ``"greeting"`` for itself."""
     connected: bool
     """Whether there is a connection on which calls reach it now; otherwise one is made by the first call."""
+    state: str
+    """How it stands with this process: ``"up"``; ``"busy"``, connected, but not heard for three heartbeats, which its
+    program is too busy to send; ``"suspected"``, others are being asked whether it is dead; ``"unreachable"``, others have
+    a connection with it and this process can't get one; ``"known"``, no connection, or none yet."""
 
 
 class Cluster:
@@ -46,6 +51,7 @@ class Cluster:
         self._discovery: Discovery = CombinedDiscovery(())
         self._sources: dict[bytes, str] = {}
         self._node_id = make_node_id(secrets.token_bytes(16))
+        self._started_ms = int(time.time() * 1_000)
         self.driver = Driver(self._transport, self._open)
 
     def _open(self, driver: Driver) -> Node:
@@ -77,11 +83,13 @@ class Cluster:
             readable={},
             load=0,
             max_payload_bytes=self._config.max_message_bytes,
+            started_ms=self._started_ms,
         )
 
     async def join(self, application: Application) -> None:
         """Find the others, and return once they have told what they know; then this process is a full member."""
         driver, node = self.driver, self.driver.node
+        self._warn_if_exposed()
         driver.attach(application)
         own = Advertisement(self._config.cluster, node.node_id, self._config.instance_id, node.record.endpoints)
         self._discovery = self._make_discovery()
@@ -99,6 +107,15 @@ class Cluster:
             )
         node.publish_record(replace(node.record, phase=Phase.ACTIVE))
         driver.perform()
+
+    def _warn_if_exposed(self) -> None:
+        exposed = self._config.exposed()
+        if exposed:
+            logger.warning(
+                "INSECURE: insecure_lan=True, no cluster key, and listening on %s: whoever can connect to that can call"
+                " every agent of this process, and read what it sends",
+                ", ".join(exposed),
+            )
 
     def _make_discovery(self) -> Discovery:
         made: list[Discovery] = []
@@ -142,6 +159,7 @@ class Cluster:
                 tuple(sorted({*record.types, *(key.partition("/")[0] for key in record.pinned)})),
                 self._source(record),
                 (peer := node.state.peers.get(record.node_id)) is not None and peer.path is not None,
+                node.contacts.watch.standing(record.node_id, self.driver.now_s).value,
             )
             for record in node.membership.live()
             if record.node_id != node.node_id

@@ -43,14 +43,24 @@ class Handling:
         self._unhandled = unhandled
 
     async def call(
-        self, key: AgentKey, message: Any, context: MessageContext, carrier: Mapping[str, str] | None
+        self,
+        key: AgentKey,
+        message: Any,
+        context: MessageContext,
+        carrier: Mapping[str, str] | None,
+        starting: Callable[[], None] | None = None,
     ) -> Any:
-        """The handler's answer; raises what the handler raised, or MessageDroppedException."""
+        """The handler's answer; raises what the handler raised, or MessageDroppedException.
+
+        ``starting`` is called when all is there and nothing but the handler follows; what it raises keeps it from that.
+        """
         identity = agent_id(key)
         if self._log.enabled:
             self._log.message(message, context.sender, identity, MessageKind.DIRECT, DeliveryStage.DELIVER)
         try:
             agent = await self._agents.get(key)
+            if starting is not None:
+                starting()
             if self._telemetry.enabled:
                 response = await self._traced(agent, identity, message, context, carrier)
             else:

@@ -18,12 +18,12 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.effects import Fate
 from zmqagents.protocol.ids import AgentKey, NodeId
 from zmqagents.protocol.membership import Change, MemberChange
-from zmqagents.protocol.records import Phase
 from zmqagents.runtime.deadlines import until
 from zmqagents.runtime.failures import wire_text
 from zmqagents.runtime.identities import agent_id
 from zmqagents.runtime.limits import check_size, limit_bytes
 from zmqagents.runtime.publishing import Publishing
+from zmqagents.runtime.states import States
 from zmqagents.runtime.tasks import Tasks
 from zmqagents.transport.driver import Driver
 
@@ -38,8 +38,23 @@ class _Served:
     """A call being handled here."""
 
     token: CancellationToken
+    deadline_s: float | None = None
+    started: bool = False
+    """Whether its handler has been called; until then it can still be kept from it."""
     task: asyncio.Task[None] | None = None
     cancelled: bool = False
+
+    def start(self, now_s: float) -> None:
+        """Its handler is about to be called. _TooLateError or CancelledError if it must not."""
+        if self.cancelled:
+            raise asyncio.CancelledError
+        if self.deadline_s is not None and self.deadline_s <= now_s:
+            raise _TooLateError
+        self.started = True
+
+
+class _TooLateError(Exception):
+    """The deadline of a call passed before its handler could be called."""
 
 
 class Inbound:
@@ -58,12 +73,14 @@ class Inbound:
         self._exceptions = parts.exceptions
         self._subscriptions = parts.subscriptions
         self._tasks = tasks
+        self._states = States(parts.agents, config.max_message_bytes)
         self._operations: dict[int, Callable[[AgentKey, bytes], Awaitable[Any]]] = {
             f.Operation.METADATA: self._metadata,
             f.Operation.SAVE_STATE: self._save_state,
             f.Operation.LOAD_STATE: self._load_state,
             f.Operation.ACTIVATE: self._activate,
             f.Operation.MATCH: self._match,
+            f.Operation.ADOPT: self._states.adopt,
         }
 
     # -- Application -------------------------------------------------------------------------------------------
@@ -89,10 +106,28 @@ class Inbound:
         """See Application. The handlers go on, for what they do may matter; their answers have no reader."""
         logger.info("%d calls lost their caller; their handlers go on", len(tokens))
 
-    def on_events_abandoned(self, peer: NodeId, events: list[f.Event]) -> None:
+    def on_events_abandoned(self, peer: NodeId, events: int) -> None:
         """See Application."""
-        logger.warning("%d events were unfinished at %s, which is lost", len(events), self._node.label(peer))
-        self._publishing.abandoned(events)
+        logger.warning("%d events were unfinished at %s, which is lost", events, self._node.label(peer))
+
+    def on_event_dead(self, event: f.Event, reason: str) -> None:
+        """See Application."""
+        self._publishing.bury(event, reason)
+
+    def on_pack(self, key: AgentKey) -> None:
+        """See Application."""
+        self._tasks.spawn(self._pack(key))
+
+    async def _pack(self, key: AgentKey) -> None:
+        self._node.packed(key, await self._states.pack(key))
+        self._driver.perform()
+
+    def on_evicted(self, key: AgentKey, to: NodeId | None, lost: str) -> None:
+        """See Application."""
+        if lost:
+            place = "nowhere" if to is None else f"to {self._node.label(to)}"
+            logger.error("the state of %s, which moved %s, is lost: %s", key, place, lost)
+        self._tasks.spawn(self._states.drop(key))
 
     def on_member_changed(self, change: MemberChange) -> None:
         """See Application."""
@@ -103,10 +138,6 @@ class Inbound:
     # -- calls -------------------------------------------------------------------------------------------------
 
     def _serve(self, peer: NodeId, request: f.Request) -> None:
-        refused = self._why_not(request.agent)
-        if refused is not None:
-            self._refuse(peer, request.call_id, f.ErrorCode.UNDELIVERABLE, refused)
-            return
         if request.timeout_ms == 0:
             self._refuse(peer, request.call_id, f.ErrorCode.DEADLINE, "")
             return
@@ -122,27 +153,25 @@ class Inbound:
             )
             self._refuse(peer, request.call_id, f.ErrorCode.UNREADABLE, text)
             return
-        served = _Served(CancellationToken())
-        self._node.served.begin(peer, request.call_id, served)
+        deadline_s = None if request.timeout_ms is None else self._driver.now_s + request.timeout_ms / 1_000
+        served = _Served(CancellationToken(), deadline_s)
+        if not self._node.served.attach(peer, request.call_id, served):
+            self._refuse(peer, request.call_id, f.ErrorCode.CANCELLED, "its caller is gone")
+            return
         served.task = self._tasks.spawn(self._handle(peer, request, message, served))
 
     def _refuse(self, peer: NodeId, call_id: int, code: f.ErrorCode, reason: object) -> None:
         """End a call whose handler is not started."""
-        self._node.served.begin(peer, call_id, None)
         self._answer(peer, f.Error(call_id, code, "", wire_text(reason), b""))
 
-    def _why_not(self, key: AgentKey) -> str | None:
-        if self._node.record.phase is not Phase.ACTIVE:
-            return "It is leaving the cluster."
-        return None if self._agents.hosts(key) else "Its type is not registered there."
-
     async def _handle(self, peer: NodeId, request: f.Request, message: Any, served: _Served) -> None:
-        deadline_s = None if request.timeout_ms is None else self._driver.now_s + request.timeout_ms / 1_000
         try:
             sender: AgentId | None = agent_id(request.sender) if request.sender is not None else None
             context = MessageContext(sender, None, True, served.token, request.message_id)
-            with until(deadline_s):
-                response = await self._handling.call(request.agent, message, context, request.context)
+            with until(served.deadline_s):
+                response = await self._handling.call(
+                    request.agent, message, context, request.context, lambda: served.start(self._driver.now_s)
+                )
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its call, as in AutoGen
             self._answer(peer, self._failure(peer, request.call_id, error))
             return
@@ -161,6 +190,8 @@ class Inbound:
     def _failure(self, peer: NodeId, call_id: int, error: BaseException) -> f.Error:
         if isinstance(error, asyncio.CancelledError):
             return f.Error(call_id, f.ErrorCode.CANCELLED, "", wire_text(error), b"")
+        if isinstance(error, _TooLateError):
+            return f.Error(call_id, f.ErrorCode.DEADLINE, "", "", b"")
         if isinstance(error, MessageDroppedException):
             return f.Error(call_id, f.ErrorCode.DROPPED, "", wire_text(error), b"")
         limit = limit_bytes(self._config.max_message_bytes, self._node.membership.get(peer))
@@ -171,13 +202,20 @@ class Inbound:
         self._driver.schedule_flush()
 
     def _cancel(self, peer: NodeId, frame: f.Cancel) -> None:
-        """The caller has given up: tell the handler by its token at once, and by its task if it goes on regardless."""
+        """The caller has given up: tell the handler by its token at once, and by its task if it goes on regardless.
+
+        A handler that has not been called yet won't be.
+        """
         served: _Served | None = self._node.served.get(peer, frame.call_id)
         if served is None or served.cancelled:
             return
         served.cancelled = True
         task = served.task
-        if task is not None and not task.done():
+        if not served.started:
+            if task is not None:
+                task.cancel()
+            self._answer(peer, f.Error(frame.call_id, f.ErrorCode.CANCELLED, "", "", b""))
+        elif task is not None and not task.done():
             timer = asyncio.get_running_loop().call_later(self._config.cancel_grace_s, task.cancel)
             task.add_done_callback(lambda _: timer.cancel())
         served.token.cancel()  # runs callbacks of the user's, which may raise
@@ -186,14 +224,12 @@ class Inbound:
 
     def _operate(self, peer: NodeId, frame: f.Agent) -> None:
         operation = self._operations.get(frame.operation)
-        refused = self._why_not(frame.agent) if frame.agent else None
         if operation is None:
-            refused = f"It does not know operation {frame.operation}."
-        if refused is not None or operation is None:
-            self._refuse(peer, frame.call_id, f.ErrorCode.UNDELIVERABLE, refused or "")
+            reason = f"It does not know operation {frame.operation}."
+            self._refuse(peer, frame.call_id, f.ErrorCode.UNDELIVERABLE, reason)
             return
-        served = _Served(CancellationToken())
-        self._node.served.begin(peer, frame.call_id, served)
+        served = _Served(CancellationToken(), started=True)
+        self._node.served.attach(peer, frame.call_id, served)
         served.task = self._tasks.spawn(self._run(peer, frame, operation))
 
     async def _run(self, peer: NodeId, frame: f.Agent, operation: Callable[[AgentKey, bytes], Awaitable[Any]]) -> None:

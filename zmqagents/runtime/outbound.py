@@ -21,13 +21,15 @@ from zmqagents.config import RuntimeConfig
 from zmqagents.errors import CallTimeoutError, RuntimeNotStartedError, SerializationError
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.effects import Fate
-from zmqagents.protocol.ids import AgentKey, NodeId, short
-from zmqagents.protocol.records import Phase, Record
+from zmqagents.protocol.ids import AgentKey, NodeId, agent_type_of, short
+from zmqagents.protocol.records import Record
 from zmqagents.runtime.deadlines import until
-from zmqagents.runtime.failures import AgentNotFound, from_wire, peer_lost, timed_out, undeliverable
+from zmqagents.runtime.failures import from_wire, peer_lost, timed_out, undeliverable
 from zmqagents.runtime.identities import agent_key, check_text
 from zmqagents.runtime.limits import check_size
+from zmqagents.runtime.operations import operate_here
 from zmqagents.runtime.tasks import Tasks
+from zmqagents.runtime.way import Way
 from zmqagents.transport.driver import Driver
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("zmqagents")
 
 JSON = "application/json"
+MAX_LOST = 4  # homes of an idempotent call that may be lost one after the other, before its caller is told
 
 
 @dataclass(slots=True)
@@ -79,63 +82,72 @@ class Outbound:
         self._tasks = tasks
         self._refresh_record = refresh_record
 
-    # -- homes -------------------------------------------------------------------------------------------------
-
-    async def home_of(self, key: AgentKey, deadline_s: float | None, *, avoid: NodeId | None = None) -> NodeId:
-        """Where the agent lives; waits for a host to appear. AgentNotFound after ``discovery_timeout_s``.
-
-        ``avoid`` is a node that has just said that the agent is not there: another answer is waited for.
-        """
-        self._refresh_record()
-        home = self.known_home(key)
-        if home is not None and home != avoid:
-            return home
-        timeout_s = self._config.discovery_timeout_s
-        if deadline_s is not None:
-            timeout_s = min(timeout_s, max(deadline_s - self._driver.now_s, 0.0))
-        await self._driver.wait_until(lambda: self.known_home(key) not in (None, avoid), timeout_s)
-        home = self.known_home(key)
-        if home is None or home == avoid:
-            agent_type = key.partition("/")[0]
-            raise AgentNotFound(
-                f"no process of cluster {self._node.record.cluster!r} hosts agent type {agent_type!r}: waited"
-                f" {timeout_s:g} s. Is the process that registers it running, in the same cluster?"
-                " `await runtime.wait_for_agents(...)` waits longer."
-            )
-        return home
-
-    def known_home(self, key: AgentKey) -> NodeId | None:
-        """Where the agent lives, as far as this process knows now.
-
-        What nobody else hosts lives on here while this process leaves: its own handlers may need it to finish.
-        """
-        home = self._node.directory.home(key)
-        if home is None and self._node.record.phase is Phase.LEAVING and self._agents.hosts(key):
-            return self._node.node_id
-        return home
-
-    # -- calls -------------------------------------------------------------------------------------------------
+    # -- the way to an agent -----------------------------------------------------------------------------------
 
     async def call(self, call: Call) -> Any:
-        """Send a call to wherever its agent lives; its answer, or the exception with which it ended."""
-        avoid: NodeId | None = None
+        """Send a call to wherever its agent is; its answer, or the exception with which it ended."""
+        way = self._way(call.key, call.deadline_s)
+        lost = 0
         while True:
-            home = await self.home_of(call.key, call.deadline_s, avoid=avoid)
-            if home == self._node.node_id:
-                return await self._call_here(call)
-            record = self._node.membership.get(home)
-            frame = await self._request(call, record) if record is not None else None
-            if record is None or frame is None:
+            node_id = await way.next()
+            if node_id == self._node.node_id:
+                if await way.enter():
+                    return await self._call_here(call)
                 continue
-            outcome = await self._exchange(home, frame, call.deadline_s, call.token)
+            record = self._node.membership.get(node_id)
+            frame = await self._request(call, record, way.hops) if record is not None else None
+            if record is None or frame is None:
+                way.node_gone(node_id)
+                continue
+            outcome = await self._exchange(node_id, frame, call.deadline_s, call.token)
             if isinstance(outcome, f.Reply):
                 return self._read_reply(outcome, record)
-            if not _certainly_not_executed(outcome):
+            if outcome is Fate.PEER_LOST and lost < MAX_LOST and _may_run_twice(record, call.key, frame.type_name):
+                lost += 1
+                continue
+            if not way.goes_on(node_id, outcome):
                 raise self._failure(outcome, call.key, record)
-            # A node that says that the agent isn't there is not asked again; one whose link was lost may be.
-            avoid = home if isinstance(outcome, f.Error) and self._node.directory.home(call.key) == home else None
-            if call.deadline_s is not None and call.deadline_s <= self._driver.now_s:
-                raise self._failure(outcome, call.key, record)
+
+    def _way(self, key: AgentKey, deadline_s: float | None) -> Way:
+        self._refresh_record()
+        return Way(self._config, self._driver, key, deadline_s)
+
+    async def where(self, key: AgentKey) -> NodeId:
+        """The node to ask for the agent now. AgentNotFound after ``discovery_timeout_s``."""
+        return await self._way(key, None).next()
+
+    async def operate(self, operation: f.Operation, key: AgentKey, argument: Any = None) -> Any:
+        """An operation on an agent, wherever it is; raises what it raises there, or how the call ended."""
+        deadline_s = None
+        if self._config.call_timeout_s is not None:
+            deadline_s = self._driver.now_s + self._config.call_timeout_s
+        way = self._way(key, deadline_s)
+        while True:
+            node_id = await way.next()
+            if node_id == self._node.node_id:
+                if await way.enter():
+                    try:
+                        return await operate_here(self._agents, operation, key, argument)
+                    finally:
+                        self._left(key)
+                continue
+            record = self._node.membership.get(node_id)
+            if record is None:
+                way.node_gone(node_id)
+                continue
+            outcome = await self._ask(record, operation, key, argument, deadline_s)
+            if isinstance(outcome, f.Reply):
+                return json.loads(outcome.payload) if outcome.payload else None
+            if not way.goes_on(node_id, outcome):
+                raise self._failure(outcome, key, record)
+
+    def _left(self, key: AgentKey) -> None:
+        """A handler, or an operation, that ``Way.enter`` has let in has ended."""
+        self._node.agency.arrivals.left(key)
+        if self._node.state.effects:
+            self._driver.perform()
+
+    # -- calls -------------------------------------------------------------------------------------------------
 
     async def _call_here(self, call: Call) -> Any:
         context = MessageContext(
@@ -146,15 +158,21 @@ class Outbound:
             message_id=call.message_id,
         )
         task = self._tasks.spawn(self._handle_here(call, context))
+        task.add_done_callback(lambda _: self._left(call.key))
         answer = await (task if call.token is None and call.deadline_s is None else self._follow(task, call))
         if type(answer) is _Ending:
             raise answer.error
         return answer
 
     async def _handle_here(self, call: Call, context: MessageContext) -> Any:
+        def starting() -> None:
+            if call.deadline_s is not None and call.deadline_s <= self._driver.now_s:
+                raise CallTimeoutError(f"the deadline of a call to {call.recipient} passed before its handler could start")
+
         try:
             with until(call.deadline_s):
-                return await self._handling.call(call.key, call.message, context, self._telemetry.carrier())
+                carrier = self._telemetry.carrier()
+                return await self._handling.call(call.key, call.message, context, carrier, starting)
         except (KeyboardInterrupt, SystemExit) as error:
             return _Ending(error)
 
@@ -187,7 +205,7 @@ class Outbound:
             if timer is not None:
                 timer.cancel()
 
-    async def _request(self, call: Call, record: Record) -> f.Request | None:
+    async def _request(self, call: Call, record: Record, hops: int) -> f.Request | None:
         """The REQUEST for the node of ``record``, once it has room; None if it is gone meanwhile."""
         home = record.node_id
         sender = agent_key(call.sender) if call.sender is not None else None
@@ -209,9 +227,8 @@ class Outbound:
             type_name,
             content_type,
             self._remaining_ms(call.deadline_s),
-            0,
+            hops,
             self._telemetry.carrier(),
-            None,
             payload,
         )
 
@@ -234,7 +251,8 @@ class Outbound:
         if self._driver.closed:
             raise RuntimeNotStartedError("the runtime was stopped before the message was sent")
         answer: asyncio.Future[f.Reply | f.Error | Fate] = asyncio.get_running_loop().create_future()
-        self._node.call(home, frame, answer, deadline_s, self._driver.now_s)
+        if not self._node.call(home, frame, answer, deadline_s, self._driver.now_s):
+            return Fate.UNDELIVERABLE
         self._driver.schedule_flush()
         if token is not None:
             token.link_future(answer)
@@ -267,31 +285,23 @@ class Outbound:
 
     # -- agent operations --------------------------------------------------------------------------------------
 
-    async def operate(
-        self,
-        home: NodeId,
-        operation: f.Operation,
-        key: AgentKey,
-        argument: Any = None,
-        *,
-        timeout_s: float | None = None,
-    ) -> Any:
-        """Ask the agent's node for an operation (SPEC.md section 8.4); its JSON answer, None if it has none.
-
-        Raises what the operation raised there, or how the call to ``home`` ended.
-        """
-        payload = b"" if argument is None else _to_json(argument)
-        record = self._node.membership.get(home)
+    async def ask_node(self, node_id: NodeId, operation: f.Operation, argument: Any, timeout_s: float) -> Any:
+        """Ask a node itself; its JSON answer. Raises how the call ended."""
+        record = self._node.membership.get(node_id)
         if record is None:
-            raise undeliverable(f.Error(0, f.ErrorCode.UNDELIVERABLE, "", "It went away.", b""), key, short(home))
-        check_size(payload, self._config.max_message_bytes, record)
-        timeout_s = timeout_s if timeout_s is not None else self._config.call_timeout_s
-        deadline_s = None if timeout_s is None else self._driver.now_s + timeout_s
-        frame = f.Agent(self._node.pending.next_id(), operation, key, self._remaining_ms(deadline_s), payload)
-        outcome = await self._exchange(home, frame, deadline_s, None)
+            raise undeliverable(f.Error(0, f.ErrorCode.UNDELIVERABLE, "", "It went away.", b""), "", short(node_id))
+        outcome = await self._ask(record, operation, "", argument, self._driver.now_s + timeout_s)
         if isinstance(outcome, f.Reply):
             return json.loads(outcome.payload) if outcome.payload else None
-        raise self._failure(outcome, key, record)
+        raise self._failure(outcome, "", record)
+
+    async def _ask(
+        self, record: Record, operation: f.Operation, key: AgentKey, argument: Any, deadline_s: float | None
+    ) -> f.Reply | f.Error | Fate:
+        payload = b"" if argument is None else _to_json(argument)
+        check_size(payload, self._config.max_message_bytes, record)
+        frame = f.Agent(self._node.pending.next_id(), operation, key, self._remaining_ms(deadline_s), payload)
+        return await self._exchange(record.node_id, frame, deadline_s, None)
 
 
 def _label(record: Record) -> str:
@@ -299,10 +309,10 @@ def _label(record: Record) -> str:
     return f"{record.instance_id} ({short(record.node_id)})" if record.instance_id else short(record.node_id)
 
 
-def _certainly_not_executed(outcome: f.Reply | f.Error | Fate) -> bool:
-    if isinstance(outcome, f.Error):
-        return outcome.code == f.ErrorCode.UNDELIVERABLE
-    return outcome is Fate.UNDELIVERABLE
+def _may_run_twice(record: Record, key: AgentKey, type_name: str) -> bool:
+    """Whether the node of ``record`` says that its handlers of the message type are idempotent."""
+    hosted = record.types.get(agent_type_of(key))
+    return hosted is not None and type_name in hosted.idempotent
 
 
 def _to_json(value: Any) -> bytes:

@@ -11,7 +11,6 @@ from opentelemetry.trace import TracerProvider
 
 from zmqagents.config import RuntimeConfig
 from zmqagents.errors import LocalProtocolError
-from zmqagents.protocol.records import HostedType
 from zmqagents.runtime.activation import Agents
 from zmqagents.runtime.cluster import Cluster
 from zmqagents.runtime.event_log import EventLog
@@ -20,6 +19,7 @@ from zmqagents.runtime.handling import Handling
 from zmqagents.runtime.inbound import Inbound
 from zmqagents.runtime.interventions import Interventions
 from zmqagents.runtime.outbound import Outbound
+from zmqagents.runtime.policies import ConflictLog, hosted_type
 from zmqagents.runtime.publishing import DeadLetter, Publishing
 from zmqagents.runtime.serialization import PayloadRegistry
 from zmqagents.runtime.subscriptions import Subscriptions
@@ -27,9 +27,6 @@ from zmqagents.runtime.tasks import Tasks
 from zmqagents.runtime.telemetry import Telemetry
 
 logger = logging.getLogger("zmqagents")
-
-DEFAULT_WEIGHT = 100  # so that another host can be given a fraction or a multiple of it
-DEFAULT_POLICY = "by_key"
 
 
 class Parts:
@@ -60,6 +57,7 @@ class Running:
     """What exists from start to stop."""
 
     def __init__(self, config: RuntimeConfig, parts: Parts) -> None:
+        self._config = config
         self._parts = parts
         self.cluster = Cluster(config)
         self.driver = self.cluster.driver
@@ -68,6 +66,7 @@ class Running:
         self.outbound = Outbound(config, self.driver, parts, self.tasks, self.refresh_record)
         self.publishing = Publishing(config, self.driver, parts, self.outbound, self.tasks, self.refresh_record)
         self.inbound = Inbound(config, self.driver, parts, self.publishing, self.tasks)
+        self._conflicts = ConflictLog(self.node)
         self.driver.before_flush = self._tell_what_changed
         self._record_stale = True
         self._readable_version = -1
@@ -87,7 +86,10 @@ class Running:
         self.node.publish_record(
             replace(
                 self.node.record,
-                types={name: HostedType(DEFAULT_POLICY, DEFAULT_WEIGHT) for name in parts.agents.factory_types},
+                types={
+                    agent_type: hosted_type(self._config, agent_type, cls, parts.payloads.name_of)
+                    for agent_type, cls in parts.agents.factory_classes.items()
+                },
                 pinned=frozenset(parts.agents.pinned),
                 subscriptions=parts.subscriptions.entries(),
                 readable=parts.payloads.readable(),
@@ -100,6 +102,7 @@ class Running:
             self.refresh_record()
         except (ValueError, LocalProtocolError):  # a name, or all of them together, that a record can't hold
             logger.exception("the others don't learn what was registered here last: it can't be published")
+        self._conflicts.look()
 
     def is_idle(self) -> bool:
         """Whether no handler runs here, and whatever this process sent has been answered or finished."""

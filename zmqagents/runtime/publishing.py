@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from autogen_core import AgentId, CancellationToken, MessageContext, TopicId
 from autogen_core.exceptions import UndeliverableException
 
 from zmqagents.config import RuntimeConfig
-from zmqagents.errors import BackpressureError, DeliveryError, MessageTooLargeError
+from zmqagents.errors import BackpressureError, DeliveryError
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.ids import AgentKey, NodeId
 from zmqagents.runtime.identities import agent_id, agent_key, check_text
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("zmqagents")
 
-MAX_HOPS = 4  # SPEC.md section 8.2
 MAX_CACHED_MATCHES = 10_000
 RECIPIENTS_IN_EVENT = 128  # at most 4 KiB of UTF-8 each, so that the header stays below its bound of 1 MiB
 MAX_RUNNING = 16_384  # handlers at once in this process; a publisher waits for room beyond it
@@ -44,6 +44,16 @@ class DeadLetter:
     reason: str
 
 
+class _Turn:
+    """The events that wait for room at one node, in the order in which they came."""
+
+    __slots__ = ("lock", "waiting")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
+
+
 class Publishing:
     """Publishes events for one running runtime, and delivers events that came in."""
 
@@ -59,8 +69,8 @@ class Publishing:
         self._config = config
         self._driver = driver
         self._node = driver.node
+        self._arrivals = driver.node.agency.arrivals
         self._outbound = outbound
-        self._agents = parts.agents
         self._handling = parts.handling
         self._payloads = parts.payloads
         self._subscriptions = parts.subscriptions
@@ -68,6 +78,7 @@ class Publishing:
         self._on_dead_letter = parts.on_dead_letter
         self._tasks = tasks
         self._refresh_record = refresh_record
+        self._turns: dict[NodeId, _Turn] = {}
         self._matches: dict[tuple[str, str], tuple[int, list[AgentKey]]] = {}
         self.dead_letters = 0
 
@@ -82,20 +93,47 @@ class Publishing:
         that takes no more.
         """
         keys = await self._recipients(topic, sender)
-        here, elsewhere = self._by_home(keys, str(topic), message_id, type(message).__name__)
+        here, elsewhere = self._by_place(keys, str(topic), message_id, type(message).__name__)
         events = {node_id: self._event(message, topic, sender, message_id, node_id) for node_id in elsewhere}
         carrier = self._telemetry.carrier()
         if here:
             if len(self._tasks) >= MAX_RUNNING:
                 await self._wait_for_tasks()
             context = MessageContext(sender, topic, False, token or CancellationToken(), message_id)
-            for key in here:
-                self._tasks.spawn(self._handling.event(key, message, context, carrier))
-        for node_id, node_keys in elsewhere.items():
+            for key in self._still_here(here, message, topic, sender, message_id):
+                task = self._tasks.spawn(self._handling.event(key, message, context, carrier))
+                self._follow(task, self._node.node_id, 0, key)
+        # Those that take it at once first: a receiver that is stuck must not keep it from the others.
+        for node_id in sorted(elsewhere, key=self._is_stuck):
             event = events[node_id]
-            for start in range(0, len(node_keys), RECIPIENTS_IN_EVENT):
-                chunk = event._replace(recipients=node_keys[start : start + RECIPIENTS_IN_EVENT])
-                await self._send(node_id, chunk)
+            keys = elsewhere[node_id]
+            for start in range(0, len(keys), RECIPIENTS_IN_EVENT):
+                await self._send(node_id, event._replace(recipients=keys[start : start + RECIPIENTS_IN_EVENT]))
+
+    def _still_here(
+        self, keys: list[AgentKey], message: Any, topic: TopicId, sender: AgentId | None, message_id: str
+    ) -> Iterator[AgentKey]:
+        """Those agents that take an event now; to the others, which are about to move, it goes by way of the node."""
+        for key in keys:
+            if self._arrivals.enter_event(key, self._driver.now_s):
+                yield key
+            else:
+                event = self._event(message, topic, sender, message_id, self._node.node_id)
+                self._node.deliver(event._replace(recipients=[key]), self._driver.now_s)
+                self._driver.perform()
+
+    def _follow(self, task: asyncio.Task[Any], peer: NodeId, number: int, key: AgentKey) -> None:
+        task.add_done_callback(lambda _: self._event_ended(peer, number, key))
+
+    def _event_ended(self, peer: NodeId, number: int, key: AgentKey) -> None:
+        self._node.event_done(peer, number, [key])
+        if self._node.state.effects:
+            self._driver.perform()
+        else:
+            self._driver.schedule_flush()
+
+    def _is_stuck(self, node_id: NodeId) -> bool:
+        return node_id in self._turns or not self._node.can_publish(node_id)
 
     async def _recipients(self, topic: TopicId, sender: AgentId | None) -> list[AgentKey]:
         self._refresh_record()
@@ -124,7 +162,7 @@ class Publishing:
             wait_s = self._config.call_timeout_s or self._config.send_timeout_s
             question = [topic.type, topic.source]
             try:
-                answer = await self._outbound.operate(owner, f.Operation.MATCH, "", question, timeout_s=wait_s)
+                answer = await self._outbound.ask_node(owner, f.Operation.MATCH, question, wait_s)
             except (DeliveryError, UndeliverableException) as error:
                 complete = False
                 logger.warning("%s could not be asked for its subscriptions: %s", self._node.label(owner), error)
@@ -140,21 +178,21 @@ class Publishing:
             self._matches[topic.type, topic.source] = (version, keys)
         return keys
 
-    def _by_home(
+    def _by_place(
         self, keys: Iterable[AgentKey], topic: str, message_id: str, type_name: str
     ) -> tuple[list[AgentKey], dict[NodeId, list[AgentKey]]]:
         here: list[AgentKey] = []
         elsewhere: dict[NodeId, list[AgentKey]] = {}
         own = self._node.node_id
-        home_of = self._outbound.known_home
+        target_of = self._node.agency.locations.target
         for key in keys:
-            home = home_of(key)
-            if home == own:
+            node_id = target_of(key)
+            if node_id == own:
                 here.append(key)
-            elif home is None:
+            elif node_id is None:
                 self._dead(key, topic, message_id, type_name, "no process hosts its type")
             else:
-                elsewhere.setdefault(home, []).append(key)
+                elsewhere.setdefault(node_id, []).append(key)
         return here, elsewhere
 
     def _event(self, message: Any, topic: TopicId, sender: AgentId | None, message_id: str, node_id: NodeId) -> f.Event:
@@ -180,15 +218,32 @@ class Publishing:
         )
 
     async def _send(self, node_id: NodeId, event: f.Event) -> None:
-        if not self._node.can_publish(node_id):
-            await self._driver.wait_for_room(node_id, self._node.can_publish, self._config.send_timeout_s)
-        record = self._node.membership.get(node_id)
-        if record is None:
-            self._redeliver_later([event])
+        """Send an event once the node has room for it; whoever waits for that has its turn before later ones."""
+        turn = self._turns.get(node_id)
+        if turn is not None or not self._node.can_publish(node_id):
+            turn = self._turns.setdefault(node_id, _Turn())
+            turn.waiting += 1
+            try:
+                async with turn.lock:
+                    timeout_s = self._config.send_timeout_s
+                    await self._driver.wait_for_room(node_id, self._node.can_publish, timeout_s)
+                    self._deliver(node_id, event)
+            finally:
+                turn.waiting -= 1
+                if not turn.waiting:
+                    del self._turns[node_id]
             return
-        check_size(event.payload, self._config.max_message_bytes, record)
-        self._node.publish(node_id, event, self._driver.now_s)
-        self._driver.schedule_flush()
+        self._deliver(node_id, event)
+
+    def _deliver(self, node_id: NodeId, event: f.Event) -> None:
+        record = self._node.membership.get(node_id)
+        if record is not None:
+            check_size(event.payload, self._config.max_message_bytes, record)
+        self._node.deliver(event, self._driver.now_s)
+        if self._node.state.effects:
+            self._driver.perform()
+        else:
+            self._driver.schedule_flush()
 
     async def _wait_for_tasks(self) -> None:
         if not await self._driver.wait_until(lambda: len(self._tasks) < MAX_RUNNING, self._config.send_timeout_s):
@@ -200,74 +255,30 @@ class Publishing:
     # -- delivering what came in -------------------------------------------------------------------------------
 
     def deliver(self, peer: NodeId, number: int, event: f.Event) -> None:
-        """Start the handlers of an event from ``peer``; it is told when they have ended."""
-        here = [key for key in event.recipients if self._agents.hosts(key)]
-        if len(here) < len(event.recipients):
-            elsewhere = [key for key in event.recipients if key not in here]
-            self._forward([event._replace(recipients=elsewhere)], "the processes disagree about its home")
-        waiting = self._start(event, here)
-        if not waiting:
-            self._node.event_done(peer, number)
+        """Start the handlers of an event whose recipients are here; the node is told as each ends."""
+        started = self._start(event)
+        if not started:
+            self._node.event_done(peer, number, event.recipients)
             self._driver.schedule_flush()
-            return
-        left = len(waiting)
+        for key, task in started:
+            self._follow(task, peer, number, key)
 
-        def one_ended(_: object) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                self._node.event_done(peer, number)
-                self._driver.schedule_flush()
-
-        for task in waiting:
-            task.add_done_callback(one_ended)
-
-    def _start(self, event: f.Event, keys: list[AgentKey]) -> list[Any]:
-        if not keys:
-            return []
+    def _start(self, event: f.Event) -> list[tuple[AgentKey, asyncio.Task[Any]]]:
         try:
             topic = TopicId(event.topic_type, event.topic_source)
             sender = agent_id(event.sender) if event.sender is not None else None
             message = self._payloads.decode(event.type_name, event.content_type, event.payload)
         except ValueError as error:  # an id that AutoGen doesn't allow, or a SerializationError
-            self._bury(event._replace(recipients=keys), str(error))
+            self.bury(event, str(error))
             return []
         context = MessageContext(sender, topic, False, CancellationToken(), event.message_id)
-        return [self._tasks.spawn(self._handling.event(key, message, context, event.context)) for key in keys]
-
-    def _forward(self, events: list[f.Event], reason: str) -> None:
-        """Send events on to where their agents live now; ``reason`` is why they have not arrived yet."""
-        movable = [event._replace(hops=event.hops + 1) for event in events if event.hops < MAX_HOPS]
-        for event in events:
-            if event.hops >= MAX_HOPS:
-                self._bury(event, f"it was sent on too often: {reason}")
-        self._redeliver_later(movable)
-
-    def abandoned(self, events: list[f.Event]) -> None:
-        """Unfinished events of a lost peer: they go to their recipients' next homes, with the same message ids.
-
-        That, too, counts as a hop: an event that its receiver refuses as illegal would be sent for ever.
-        """
-        self._forward(events, "the link with its home was lost each time")
-
-    def _redeliver_later(self, events: list[f.Event]) -> None:
-        if events:
-            self._tasks.spawn(self._redeliver(events))
-
-    async def _redeliver(self, events: list[f.Event]) -> None:
-        for event in events:
-            topic = f"{event.topic_type}/{event.topic_source}"
-            here, elsewhere = self._by_home(event.recipients, topic, event.message_id, event.type_name)
-            self._start(event, here)
-            for node_id, keys in elsewhere.items():
-                try:
-                    await self._send(node_id, event._replace(recipients=keys))
-                except (BackpressureError, MessageTooLargeError) as error:
-                    self._bury(event._replace(recipients=keys), str(error))
+        spawn = self._tasks.spawn
+        return [(key, spawn(self._handling.event(key, message, context, event.context))) for key in event.recipients]
 
     # -- dead letters ------------------------------------------------------------------------------------------
 
-    def _bury(self, event: f.Event, reason: str) -> None:
+    def bury(self, event: f.Event, reason: str) -> None:
+        """The event does not reach these recipients: count and tell."""
         topic = f"{event.topic_type}/{event.topic_source}"
         for key in event.recipients:
             self._dead(key, topic, event.message_id, event.type_name, reason)

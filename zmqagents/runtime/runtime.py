@@ -43,8 +43,10 @@ from zmqagents.runtime.identities import agent_key, check_text
 from zmqagents.runtime.interventions import DROPPED
 from zmqagents.runtime.lifecycle import Lifecycle
 from zmqagents.runtime.message_ids import MessageIds
+from zmqagents.runtime.operations import operate_here
 from zmqagents.runtime.outbound import Call, relay_outcome
 from zmqagents.runtime.parts import Parts, Running
+from zmqagents.runtime.policies import hosted_type
 from zmqagents.runtime.publishing import DeadLetter
 from zmqagents.runtime.waiting_room import WaitingRoom
 
@@ -343,10 +345,11 @@ class ZmqAgentRuntime(AgentRuntime):
         """Host an agent type in this process; other processes may host it too, and share its agents.
 
         ValueError if no AgentId can have the type, or it is hosted here already; SerializationError if nobody can
-        serialize a message that ``expected_class`` handles.
+        serialize a message that ``expected_class`` handles; ConfigError if the class lacks what its placement asks for.
         """
         agent_type = type if isinstance(type, AgentType) else AgentType(type)
         check_text("the agent type", AgentId(agent_type, "any").type)
+        hosted_type(self.config, agent_type.type, expected_class)  # raises here what nobody could be told of later
         if expected_class is not None:
             self._parts.payloads.add_handler_class(expected_class)
         self._parts.agents.add_factory(agent_type.type, agent_factory, expected_class)
@@ -437,29 +440,26 @@ class ZmqAgentRuntime(AgentRuntime):
         await self._parts.agents.load_state(state)
 
     async def _operate(self, agent: AgentId, operation: Operation, argument: Any = None) -> Any:
-        home = await self._home_of(agent)
-        if home is not None:
-            running = self._require_running()
-            return await running.outbound.operate(home, operation, agent_key(agent), argument)
-        instance = await self._parts.agents.get(agent_key(agent))
-        if operation is Operation.METADATA:
-            return instance.metadata
-        if operation is Operation.SAVE_STATE:
-            return await instance.save_state()
-        if operation is Operation.LOAD_STATE:
-            await instance.load_state(argument)
-        return None
+        self._lifecycle.check_process()
+        running = self._lifecycle.joined
+        if running is not None:
+            return await running.outbound.operate(operation, agent_key(agent), argument)
+        self._require_known(agent)
+        return await operate_here(self._parts.agents, operation, agent_key(agent), argument)
 
     async def _home_of(self, agent: AgentId) -> NodeId | None:
         """The other process where the agent lives; None if it is this one. AgentNotFound, which is a LookupError."""
         self._lifecycle.check_process()
         running = self._lifecycle.joined
         if running is None:
-            if self._parts.agents.knows_type(agent.type):
-                return None
-            raise AgentNotFound(f"Agent with name {agent.type} not found.")
-        home = await running.outbound.home_of(agent_key(agent), None)
+            self._require_known(agent)
+            return None
+        home = await running.outbound.where(agent_key(agent))
         return None if home == running.node.node_id else home
+
+    def _require_known(self, agent: AgentId) -> None:
+        if not self._parts.agents.knows_type(agent.type):
+            raise AgentNotFound(f"Agent with name {agent.type} not found.")
 
     # -- the cluster -------------------------------------------------------------------------------------------
 

@@ -129,6 +129,10 @@ class PayloadRegistry:
                 self._add_types(getattr(handler, "target_types", ()), required=True)
                 self._add_types(getattr(handler, "produces_types", ()), required=False)
 
+    def name_of(self, cls: type[Any]) -> str:
+        """The type name under which messages of the class travel."""
+        return self._own_names.get(cls) or VALUE_NAMES.get(cls) or type_name(cls)
+
     def encode(self, message: Any, accepts: Accepts) -> tuple[str, str, bytes]:
         """Type name, content type and payload of a message for a receiver that reads ``accepts``.
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from zmqagents.errors import BackpressureError, LocalProtocolError
 from zmqagents.protocol import effects as e
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.ids import NodeId, PathId
+from zmqagents.protocol.ids import AgentKey, NodeId, PathId, short
 from zmqagents.protocol.membership import MemberChange
 from zmqagents.protocol.node import Node
 from zmqagents.transport.base import Transport
@@ -35,8 +35,17 @@ class Application(Protocol):
     def on_serving_ended(self, tokens: list[Any]) -> None:
         """Nobody waits for the answers of these served calls any more."""
 
-    def on_events_abandoned(self, peer: NodeId, events: list[f.Event]) -> None:
-        """Unfinished events of a lost peer."""
+    def on_events_abandoned(self, peer: NodeId, events: int) -> None:
+        """A lost peer had so many of our events unfinished; they take their way anew."""
+
+    def on_event_dead(self, event: f.Event, reason: str) -> None:
+        """An event can't reach these recipients."""
+
+    def on_pack(self, key: AgentKey) -> None:
+        """An agent is to move: give its state to ``Node.packed``."""
+
+    def on_evicted(self, key: AgentKey, to: NodeId | None, lost: str) -> None:
+        """An agent is not here any more; ``lost`` says why its state was not taken over, if so."""
 
     def on_member_changed(self, change: MemberChange) -> None:
         """A member joined, changed, left or died."""
@@ -131,6 +140,10 @@ class Driver:
                 return condition()
         return True
 
+    async def wait_for_change(self, timeout_s: float) -> bool:
+        """Wait until something came in or was sent; False after ``timeout_s``."""
+        return await self._changed(self._loop.time() + timeout_s)
+
     async def _changed(self, deadline_s: float | None) -> bool:
         """Wait until something has come in or changed; False at the deadline or once closed."""
         if self._closed:
@@ -190,6 +203,14 @@ class Driver:
             self._transport.subscribe(effect.endpoint)
         elif isinstance(effect, e.Unsubscribe):
             self._transport.unsubscribe(effect.endpoint)
+        elif isinstance(effect, e.Superseded):
+            logger.warning(
+                "Node %s takes the place of node %s, which has the same instance_id %r and was started earlier. If both"
+                " are alive, give each process an instance_id of its own: calls to the earlier one were cut off.",
+                short(effect.new),
+                short(effect.old),
+                effect.instance_id,
+            )
         elif isinstance(effect, e.PeerRefused):
             logger.error("%s and this process can't talk: %s", self.node.label(effect.peer), effect.text)
         elif isinstance(effect, e.Strayed):
@@ -208,6 +229,12 @@ class Driver:
             application.on_serving_ended(effect.tokens)
         elif isinstance(effect, e.EventsAbandoned):
             application.on_events_abandoned(effect.peer, effect.events)
+        elif isinstance(effect, e.EventDead):
+            application.on_event_dead(effect.event, effect.reason)
+        elif isinstance(effect, e.Pack):
+            application.on_pack(effect.agent)
+        elif isinstance(effect, e.Evicted):
+            application.on_evicted(effect.agent, effect.to, effect.lost)
         elif isinstance(effect, e.MemberChanged):
             application.on_member_changed(effect.change)
 
@@ -301,7 +328,18 @@ class Driver:
         self._strays.report("an unknown sender", reason, self._loop.time())
 
 
-_APPLICATION = frozenset({e.Incoming, e.CallEnded, e.ServingEnded, e.EventsAbandoned, e.MemberChanged})
+_APPLICATION = frozenset(
+    {
+        e.Incoming,
+        e.CallEnded,
+        e.ServingEnded,
+        e.EventsAbandoned,
+        e.EventDead,
+        e.Pack,
+        e.Evicted,
+        e.MemberChanged,
+    }
+)
 
 
 def _expire(waiter: asyncio.Future[None]) -> None:

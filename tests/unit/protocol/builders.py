@@ -53,7 +53,7 @@ def make_record(
 
 def request(call_id: int, agent: str = "worker/a", timeout_ms: int | None = None, text: str = "") -> f.Request:
     """A call."""
-    return f.Request(call_id, agent, f"m{call_id}", None, "Text", "text", timeout_ms, 0, None, None, text.encode())
+    return f.Request(call_id, agent, f"m{call_id}", None, "Text", "text", timeout_ms, 0, None, text.encode())
 
 
 def reply(call_id: int, text: str = "") -> f.Reply:

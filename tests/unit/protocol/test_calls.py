@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.protocol.builders import node_id
-from zmqagents.protocol.calls import SPARE_DEADLINES, PendingCalls, ServedCalls
+from zmqagents.errors import RemoteProtocolError, WireCode
+from zmqagents.protocol.calls import SPARE_DEADLINES, CallLimits, PendingCalls, ServedCalls
 
 A, B = node_id("a"), node_id("b")
+LIMITS = CallLimits(window_calls=3, window_bytes=1_000)
 
 
 def pending_calls(*deadlines_s: float | None, peer: bytes = A) -> PendingCalls[str]:
@@ -80,6 +82,55 @@ class TestPendingCalls:
         assert [call_id for call_id, _ in calls.expire(2.0)] == [1]
 
 
+class TestCallWindow:
+    """SPEC.md section 5."""
+
+    @staticmethod
+    def calls_of(*weights: int) -> PendingCalls[str]:
+        calls: PendingCalls[str] = PendingCalls(LIMITS)
+        for weight in weights:
+            calls.begin(calls.next_id(), A, "", 5.0, weight)
+        return calls
+
+    @pytest.mark.parametrize("weights", [(0, 0, 0), (600, 400), (9_999,)])
+    def test_window_is_full_of_calls_or_of_bytes(self, weights: tuple[int, ...]) -> None:
+        calls = self.calls_of(*weights)
+        assert not calls.has_room(A)
+        assert calls.has_room(B), "each peer has a window of its own"
+
+    @pytest.mark.parametrize("weights", [(), (0, 0), (600, 399)])
+    def test_window_has_room_below_both_bounds(self, weights: tuple[int, ...]) -> None:
+        assert self.calls_of(*weights).has_room(A)
+
+    def test_answer_makes_room(self) -> None:
+        calls = self.calls_of(400, 600)
+        assert calls.end(1, A) is not None
+        assert calls.has_room(A)
+        assert calls.unanswered(A) == 1
+
+    @pytest.mark.parametrize("give_up", ["abandon", "expire", "abandon_all"])
+    def test_call_that_is_given_up_makes_room_when_it_is_answered_all_the_same(self, give_up: str) -> None:
+        calls = self.calls_of(0, 0, 0)
+        if give_up == "abandon":
+            calls.abandon(2)
+        elif give_up == "expire":
+            assert len(calls.expire(5.0)) == 3
+        else:
+            calls.abandon_all()
+        assert not calls.has_room(A), "its handler may still run"
+        assert calls.end(2, B) is None
+        assert not calls.has_room(A), "another peer has no say in it"
+        assert calls.end(2, A) is None
+        assert calls.end(2, A) is None
+        assert (calls.has_room(A), calls.unanswered(A), calls.late_answers) == (True, 2, 3)
+
+    def test_loss_of_the_peer_empties_the_window(self) -> None:
+        calls = self.calls_of(0, 0, 0)
+        calls.abandon(2)
+        assert [call_id for call_id, _ in calls.lose_peer(A)] == [1, 3]
+        assert (calls.has_room(A), calls.unanswered(A)) == (True, 0)
+
+
 class TestServedCalls:
     @pytest.fixture
     def served(self) -> ServedCalls[str]:
@@ -105,3 +156,39 @@ class TestServedCalls:
         assert served.lose_peer(A) == ["a1"]
         assert not served.end(A, 1)
         assert served.end(B, 1)
+
+
+class TestArrivedCalls:
+    """What a peer may have served here (SPEC.md section 5)."""
+
+    @staticmethod
+    def served_of(count: int, weight: int = 0) -> ServedCalls[None]:
+        served: ServedCalls[None] = ServedCalls(LIMITS)
+        for call_id in range(1, count + 1):
+            served.arrived(A, call_id, weight)
+            served.begin(A, call_id, None)
+        return served
+
+    @pytest.mark.parametrize(("count", "weight"), [(6, 0), (2, 1_000)])
+    def test_peer_that_ignores_its_window_is_refused_until_it_is_answered(self, count: int, weight: int) -> None:
+        served = self.served_of(count, weight)
+        served.arrived(B, 1, 0)
+        with pytest.raises(RemoteProtocolError, match="unfinished calls") as caught:
+            served.arrived(A, 99, 0)
+        assert caught.value.code is WireCode.TOO_LARGE
+        assert served.end(A, 1)
+        served.arrived(A, 99, 0)
+
+    def test_call_id_that_is_in_use_is_refused(self) -> None:
+        served = self.served_of(1)
+        with pytest.raises(RemoteProtocolError, match="call 1 is being served already") as caught:
+            served.arrived(A, 1, 0)
+        assert caught.value.code is WireCode.BAD_FIELD
+        served.arrived(B, 1, 0)
+        served.end(A, 1)
+        served.arrived(A, 1, 0)
+
+    def test_loss_of_the_peer_forgets_what_it_has_asked(self) -> None:
+        served = self.served_of(6)
+        served.lose_peer(A)
+        served.arrived(A, 1, 0)

@@ -12,6 +12,7 @@ import pytest
 from zmqagents.errors import MessageTooLargeError, RemoteProtocolError, WireCode
 from zmqagents.protocol import codec
 from zmqagents.protocol import frames as f
+from zmqagents.protocol.ids import MAX_AGENT_ID_CHARS
 
 SOURCE, DESTINATION = b"\xa1" * 16, b"\xb2" * 16
 MIB = 1 << 20
@@ -61,7 +62,7 @@ def test_ping_has_the_bytes_that_the_specification_gives() -> None:
 
 
 def test_header_holds_the_fields_in_the_order_of_the_specification() -> None:
-    request = f.Request(9, "worker/a", "m", "boss/b", "Task", "application/json", 50, 1, {"traceparent": "00"}, None, b"{}")
+    request = f.Request(9, "worker/a", "m", "boss/b", "Task", "application/json", 50, 1, {"traceparent": "00"}, b"{}")
 
     header, payload = codec.encode_envelope(data(request))
 
@@ -107,10 +108,29 @@ def test_envelope_of_1024_frames_passes() -> None:
 
 
 def test_event_for_4096_recipients_passes() -> None:
-    recipients = [f"worker/{number}" for number in range(codec.MAX_RECIPIENTS)]
+    recipients = [f"worker/{number}" for number in range(codec.MAX_AGENTS)]
     envelope = data(f.Event("t", "s", "m", None, recipients, "Task", "application/json", 0, None, b""))
 
     assert codec.decode_envelope(codec.encode_envelope(envelope)) == envelope
+
+
+def test_claim_of_4096_agents_passes() -> None:
+    envelope = data(f.Claim(1, True, [f"worker/{number}" for number in range(codec.MAX_AGENTS)]))
+
+    assert codec.decode_envelope(codec.encode_envelope(envelope)) == envelope
+
+
+def test_census_of_a_type_passes_when_an_agent_id_just_has_room_for_it() -> None:
+    envelope = data(f.Census(1, "😀" * (MAX_AGENT_ID_CHARS - 1), b"viewview"))
+
+    assert codec.decode_envelope(codec.encode_envelope(envelope)) == envelope
+
+
+def test_delta_of_8192_deaths_passes() -> None:
+    deaths = [[bytes([1]) + number.to_bytes(15, "big"), codec.MAX_UINT] for number in range(codec.MAX_ARRAY_ITEMS)]
+    delta = codec.Delta(SOURCE, [], deaths)
+
+    assert codec.decode_gossip(codec.encode_gossip(delta)) == delta
 
 
 def test_sync_pull_of_8192_entries_passes() -> None:
@@ -128,7 +148,7 @@ def test_text_of_65536_bytes_passes() -> None:
 
 def test_context_of_16_entries_passes() -> None:
     context = {f"key {number}": "value" for number in range(codec.MAX_CONTEXT_ITEMS)}
-    envelope = data(f.Request(1, "a/b", "m", None, "T", "j", None, 0, context, None, b""))
+    envelope = data(f.Request(1, "a/b", "m", None, "T", "j", None, 0, context, b""))
 
     assert codec.decode_envelope(codec.encode_envelope(envelope)) == envelope
 

@@ -68,3 +68,23 @@ def test_dial_is_down_since_its_connection_was_lost() -> None:
     dial.lost(NOW_S + 5)
     dial.lost(NOW_S + 9)
     assert (dial.up, dial.since_s) == (False, NOW_S + 5)
+
+
+def test_restarted_dial_is_down_since_then_and_needs_a_fresh_refusal() -> None:
+    dial = make_dial(2)
+    dial.succeeded()
+    dial.lost(NOW_S + 1)
+    dial.turned_away()
+    dial.restart(NOW_S + 5)
+    assert (dial.since_s, dial.refused) == (NOW_S + 5, False)
+    dial.turned_away()
+    assert dial.refused
+
+
+def test_dial_has_been_complete_once_it_was_connected_at_any_endpoint() -> None:
+    dial = make_dial(2)
+    assert not dial.complete
+    dial.succeeded()
+    for _ in range(REFUSALS_EACH):
+        dial.turned_away()
+    assert (dial.proven, dial.complete) == (False, True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from tests.unit.protocol.builders import EXACT, OPAQUE, PREFIX, make_record, node_id
 from zmqagents.protocol import directory as directory_module
-from zmqagents.protocol.directory import Directory
-from zmqagents.protocol.placement import rendezvous_home, rendezvous_score
-from zmqagents.protocol.records import Phase, Record
+from zmqagents.protocol.directory import Directory, HostsChanged, PolicyConflict
+from zmqagents.protocol.placement import Policy, rendezvous_home, rendezvous_score
+from zmqagents.protocol.records import HostedType, Phase, Record
 
 KEYS = [f"worker/{number}" for number in range(3_000)]
 
@@ -22,6 +23,14 @@ def directory_of(*records: Record) -> Directory:
     for record in records:
         directory.replace(None, record)
     return directory
+
+
+def host(
+    name: int, policy: str = "by_key", weight: int = 1, phase: Phase = Phase.ACTIVE, idempotent: tuple[str, ...] = ()
+) -> Record:
+    """A record of a host of the type ``worker``."""
+    hosted = HostedType(policy, weight, frozenset(idempotent))
+    return replace(make_record(name, phase=phase), types={"worker": hosted})
 
 
 class TestPlacement:
@@ -107,6 +116,117 @@ class TestHomes:
         monkeypatch.setattr(directory_module, "rendezvous_home", lambda *_: b"computed")
         assert directory.home("worker/a") == b"computed"
         assert directory.home("boss/a") == boss
+
+
+class TestPolicies:
+    @pytest.mark.parametrize("policy", Policy)
+    def test_policy_is_what_the_hosts_say(self, policy: Policy) -> None:
+        assert directory_of(host(1, policy.value), host(2, policy.value)).policy("worker") is policy
+
+    def test_type_without_hosts_is_by_key(self) -> None:
+        assert directory_of(make_record(1, pinned=["worker/a"])).policy("worker") is Policy.BY_KEY
+
+    def test_policy_of_a_later_version_that_all_hosts_name_is_as_by_key(self) -> None:
+        assert directory_of(host(1, "by_the_moon"), host(2, "by_the_moon")).policy("worker") is Policy.BY_KEY
+
+    def test_hosts_that_disagree_are_a_conflict_that_names_two_and_what_they_say(self) -> None:
+        directory = directory_of(host(4, "random"), host(2, "by_key"), host(3, "by_key"), host(5, "rebalance"))
+        conflict = PolicyConflict("worker", node_id(2), "by_key", node_id(4), "random")
+        assert directory.policy("worker") == conflict
+        assert directory.conflicts() == [conflict]
+
+    def test_policy_of_a_later_version_and_by_key_are_a_conflict(self) -> None:
+        directory = directory_of(host(1, "by_the_moon"), host(2, "by_key"))
+        assert directory.policy("worker") == PolicyConflict("worker", node_id(1), "by_the_moon", node_id(2), "by_key")
+
+    @pytest.mark.parametrize("end", [None, host(2, "by_key"), host(2, "random", phase=Phase.LEAVING)])
+    def test_conflict_ends_when_the_last_host_that_differs_gives_way(self, end: Record | None) -> None:
+        directory = directory_of(host(1), host(2, "random"))
+        directory.replace(host(2, "random"), end)
+        assert directory.policy("worker") is Policy.BY_KEY
+        assert directory.conflicts() == []
+
+    def test_idempotent_messages_are_those_that_the_node_names_for_the_type(self) -> None:
+        directory = directory_of(host(1, idempotent=("Ask",)), host(2))
+        assert directory.idempotent(node_id(1), "worker", "Ask")
+        assert not directory.idempotent(node_id(1), "worker", "Tell")
+        assert not directory.idempotent(node_id(1), "boss", "Ask")
+        assert not directory.idempotent(node_id(2), "worker", "Ask")
+        assert not directory.idempotent(node_id(3), "worker", "Ask")
+
+
+class TestHosts:
+    @pytest.mark.parametrize(
+        ("phase", "claims"), [(Phase.JOINING, False), (Phase.ACTIVE, True), (Phase.LEAVING, True), (Phase.LEFT, False)]
+    )
+    def test_claimants_are_active_or_leaving(self, phase: Phase, claims: bool) -> None:
+        assert (node_id(1) in directory_of(host(1, phase=phase)).claimants("worker")) is claims
+
+    def test_view_is_the_xor_of_a_hash_of_each_host_with_its_weight(self) -> None:
+        one, two = (
+            int.from_bytes(hashlib.blake2b(node_id(n) + w.to_bytes(8, "big"), digest_size=8).digest(), "big")
+            for n, w in ((1, 5), (2, 7))
+        )
+        assert directory_of(host(1, weight=5), host(2, weight=7)).view("worker") == (one ^ two).to_bytes(8, "big")
+
+    def test_view_of_a_type_without_hosts_is_zero(self) -> None:
+        assert Directory().view("worker") == bytes(8)
+
+    def test_view_does_not_tell_of_policies_nor_of_nodes_that_do_not_host(self) -> None:
+        plain = directory_of(host(1))
+        directory = directory_of(host(1, "random", idempotent=("Ask",)), host(2, phase=Phase.LEAVING), make_record(3))
+        assert directory.view("worker") == plain.view("worker")
+
+    @pytest.mark.parametrize(
+        ("old", "new", "gained", "lost", "claimants"),
+        [
+            (None, host(1), True, False, True),
+            (host(1), None, False, True, True),
+            (host(1), host(1, weight=2), True, True, False),
+            (host(1), host(1, phase=Phase.LEAVING), False, True, False),
+            (host(1, phase=Phase.LEAVING), None, False, False, True),
+            (host(1, phase=Phase.JOINING), host(1), True, False, True),
+            (host(1, phase=Phase.JOINING), host(1, phase=Phase.LEAVING), False, False, True),
+        ],
+    )
+    def test_change_of_a_record_tells_how_the_hosts_changed(
+        self,
+        old: Record | None,
+        new: Record | None,
+        gained: bool,
+        lost: bool,
+        claimants: bool,
+    ) -> None:
+        directory = directory_of(*([old] if old is not None else []))
+        node = (node_id(1),)
+        expected = HostsChanged("worker", node if gained else (), node if lost else (), claimants)
+        assert directory.replace(old, new) == [expected]
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            (host(1), host(1)),
+            (host(1), host(1, "random")),
+            (host(1), host(1, idempotent=("Ask",))),
+            (None, host(1, phase=Phase.JOINING)),
+            (None, make_record(1, pinned=["worker/a"])),
+        ],
+    )
+    def test_change_that_leaves_hosts_and_claimants_as_they_are_is_none_of_theirs(
+        self, old: Record | None, new: Record
+    ) -> None:
+        directory = directory_of(*([old] if old is not None else []))
+        assert directory.replace(old, new) == []
+
+    def test_change_of_several_types_is_told_for_each_that_it_concerns(self) -> None:
+        old = make_record(1, types={"a": 1, "b": 1, "c": 1})
+        directory = directory_of(old)
+        changes = directory.replace(old, make_record(1, types={"b": 1, "c": 2, "d": 1}))
+        assert [(change.agent_type, bool(change.gained), bool(change.lost)) for change in changes] == [
+            ("a", False, True),
+            ("c", True, True),
+            ("d", True, False),
+        ]
 
 
 class CountingText(str):

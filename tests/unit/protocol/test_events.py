@@ -1,12 +1,20 @@
-"""Events that are unfinished at a peer (SPEC.md sections 5 and 8.5)."""
+"""Events that are unfinished at a peer, or here (SPEC.md sections 5 and 8.5)."""
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.protocol.builders import event
-from zmqagents.protocol.events import EventLimits, EventOutbox
+from zmqagents.errors import RemoteProtocolError, WireCode
+from zmqagents.protocol.events import EventInbox, EventLimits, EventOutbox
+from zmqagents.protocol.windows import weight_bytes
+
+EMPTY_WEIGHT = weight_bytes(event("e1", text=""))
 
 
-def outbox_with(*sizes_bytes: int, window_events: int = 3, window_bytes: int = 100) -> EventOutbox:
+def outbox_with(*sizes_bytes: int, window_events: int = 3, payload_bytes: int = 100) -> EventOutbox:
+    """``payload_bytes``: of two events in a window."""
+    window_bytes = 2 * EMPTY_WEIGHT + payload_bytes
     outbox = EventOutbox(EventLimits(window_events=window_events, window_bytes=window_bytes))
     for number, size_bytes in enumerate(sizes_bytes, 1):
         outbox.sent(number, event(f"e{number}", text="x" * size_bytes))
@@ -15,20 +23,20 @@ def outbox_with(*sizes_bytes: int, window_events: int = 3, window_bytes: int = 1
 
 def test_outbox_keeps_events_until_they_are_finished() -> None:
     outbox = outbox_with(1, 1, 1)
-    assert outbox.done([1, 3]) == 2
+    assert [sent.event.message_id for sent in outbox.done([1, 3])] == ["e1", "e3"]
     assert len(outbox) == 1
-    assert [kept.message_id for kept in outbox.drain()] == ["e2"]
+    assert [kept.event.message_id for kept in outbox.drain()] == ["e2"]
 
 
 def test_outbox_takes_a_finish_once() -> None:
     outbox = outbox_with(60, 60)
-    assert outbox.done([1, 1, 9]) == 1
-    assert outbox.done([1]) == 0
+    assert len(outbox.done([1, 1, 9])) == 1
+    assert outbox.done([1]) == []
     assert outbox.has_room(), "the bytes were given back once"
 
 
 def test_outbox_has_no_room_when_its_window_is_full_of_events() -> None:
-    outbox = outbox_with(0, 0, 0)
+    outbox = outbox_with(0, 0, 0, payload_bytes=10_000)
     assert not outbox.has_room()
     outbox.done([2])
     assert outbox.has_room()
@@ -42,10 +50,46 @@ def test_outbox_has_no_room_when_its_window_is_full_of_bytes() -> None:
 
 
 def test_empty_outbox_has_room_for_an_event_of_any_size() -> None:
-    assert outbox_with(window_events=1, window_bytes=0).has_room()
+    assert outbox_with(window_events=1, payload_bytes=-2 * EMPTY_WEIGHT).has_room()
+
+
+def test_events_of_no_size_fill_a_window_too() -> None:
+    assert not outbox_with(0, 0, window_events=9, payload_bytes=0).has_room()
 
 
 def test_drained_outbox_gives_its_events_in_order_and_starts_anew() -> None:
     outbox = outbox_with(50, 50, 50)
-    assert [kept.message_id for kept in outbox.drain()] == ["e1", "e2", "e3"]
+    assert [kept.event.message_id for kept in outbox.drain()] == ["e1", "e2", "e3"]
     assert (len(outbox), outbox.has_room(), outbox.drain()) == (0, True, [])
+
+
+def inbox_with(count: int, *, weight: int = 0) -> EventInbox:
+    inbox = EventInbox(EventLimits(window_events=3, window_bytes=1_000))
+    for number in range(1, count + 1):
+        inbox.came(100 + number, number, weight)
+    return inbox
+
+
+def test_inbox_gives_back_the_number_of_an_event_once() -> None:
+    inbox = inbox_with(2)
+    assert (inbox.finished(102), inbox.finished(102), len(inbox)) == (2, None, 1)
+
+
+def test_inbox_finishes_nothing_of_an_earlier_life_of_the_link() -> None:
+    inbox = inbox_with(2)
+    inbox.clear()
+    assert (inbox.finished(101), len(inbox)) == (None, 0)
+
+
+def test_inbox_takes_what_a_sender_that_keeps_to_its_window_may_send() -> None:
+    inbox_with(3).check()
+    inbox_with(1, weight=1_500).check()
+
+
+@pytest.mark.parametrize("inbox", [inbox_with(6), inbox_with(2, weight=1_000)])
+def test_inbox_refuses_a_sender_that_ignores_its_window(inbox: EventInbox) -> None:
+    with pytest.raises(RemoteProtocolError, match="unfinished events") as caught:
+        inbox.check()
+    assert caught.value.code is WireCode.TOO_LARGE
+    inbox.finished(101)
+    inbox.check()

@@ -10,6 +10,7 @@ from zmqagents.errors import LocalProtocolError, MessageTooLargeError, RemotePro
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.codec import MAX_HEADER_BYTES, decode_envelope
 from zmqagents.protocol.link import Greeting, Link, LinkLimits, Status
+from zmqagents.protocol.windows import FRAME_WEIGHT_BYTES
 
 OWN, PEER = b"O" * 16, b"P" * 16
 OURS, THEIRS = 5, 9
@@ -231,7 +232,7 @@ class TestDelivery:
         assert receive(link, 5) == [5], "beyond the window nothing was kept"
 
     def test_link_keeps_no_more_bytes_than_the_window_beyond_a_gap(self) -> None:
-        link = make_link(window_bytes=100)
+        link = make_link(window_bytes=2 * (40 + FRAME_WEIGHT_BYTES))
         replies: list[f.Frame] = [f.Reply(number, "", "", bytes(40)) for number in (2, 3, 4)]
         link.receive(f.Envelope(PEER, OWN, THEIRS, 2, OURS, 0, replies), NOW_S)
         assert [number for number, _ in link.receive(from_peer(1), NOW_S)] == [1, 2, 3]

@@ -6,46 +6,58 @@ import pytest
 
 from tests.unit.protocol.builders import node_id
 from zmqagents.protocol.dialer import Dial
-from zmqagents.protocol.liveness import UNREACHABLE_AFTER_S, GossipDials, is_dead
+from zmqagents.protocol.liveness import LOST_AFTER_S, NEVER_UP_AFTER_S, GossipDials, is_out_of_reach
 
 NOW_S = 100.0
 A, B = node_id("a"), node_id("b")
 
 
 def up() -> Dial:
-    return Dial(("x",), 0.0, up=True)
+    return Dial(("x",), 0.0, up=True, complete=True)
 
 
-def refused() -> Dial:
-    return Dial(("x",), NOW_S, refusals=1)
+def refused(since_s: float = NOW_S, *, complete: bool = False) -> Dial:
+    return Dial(("x",), since_s, refusals=1, complete=complete)
 
 
-def down(since_s: float) -> Dial:
-    return Dial(("x",), since_s)
+def down(since_s: float, *, complete: bool = False) -> Dial:
+    return Dial(("x",), since_s, complete=complete)
 
 
 def owners(dials: GossipDials, endpoint: str) -> list[bytes]:
     return [node for node, _ in dials.at(endpoint)]
 
 
-class TestVerdict:
+class TestEvidence:
     def test_member_that_is_not_dialled_is_not_judged(self) -> None:
-        assert not is_dead([], 0.0, NOW_S)
+        assert not is_out_of_reach([], 0.0, NOW_S)
 
-    def test_member_is_alive_while_one_connection_is_up(self) -> None:
-        assert not is_dead([refused(), up()], 0.0, NOW_S)
-        assert not is_dead([up(), down(0.0)], 0.0, NOW_S)
+    def test_member_is_within_reach_while_one_connection_is_up(self) -> None:
+        assert not is_out_of_reach([refused(), up()], 0.0, NOW_S)
+        assert not is_out_of_reach([up(), down(0.0)], 0.0, NOW_S)
 
-    def test_member_is_dead_when_it_refuses_and_nothing_is_up(self) -> None:
-        assert is_dead([refused(), down(NOW_S)], NOW_S, NOW_S)
+    def test_member_is_out_of_reach_when_it_refuses_and_nothing_is_up(self) -> None:
+        assert is_out_of_reach([refused(complete=True), down(NOW_S)], NOW_S, NOW_S)
 
-    def test_member_is_dead_when_nothing_could_be_connected_for_5_s(self) -> None:
+    def test_member_is_out_of_reach_when_a_lost_connection_is_not_complete_again_for_2_s(self) -> None:
+        dials = [down(NOW_S, complete=True), down(NOW_S + 1)]
+        assert not is_out_of_reach(dials, 0.0, NOW_S + LOST_AFTER_S - 0.01)
+        assert is_out_of_reach(dials, 0.0, NOW_S + LOST_AFTER_S), "a dial begun since then does not make it younger"
+
+    def test_member_is_out_of_reach_when_no_first_connection_is_complete_for_5_s(self) -> None:
         dials = [down(NOW_S), down(NOW_S - 3)]
-        assert not is_dead(dials, 0.0, NOW_S + UNREACHABLE_AFTER_S - 0.01)
-        assert is_dead(dials, 0.0, NOW_S + UNREACHABLE_AFTER_S)
+        assert not is_out_of_reach(dials, 0.0, NOW_S + NEVER_UP_AFTER_S - 0.01)
+        assert is_out_of_reach(dials, 0.0, NOW_S + NEVER_UP_AFTER_S)
 
-    def test_member_that_is_still_heard_is_not_dead(self) -> None:
-        assert not is_dead([down(NOW_S - 60)], NOW_S - 1, NOW_S)
+    def test_member_that_nobody_can_dial_is_within_reach_while_it_is_heard(self) -> None:
+        dials = [refused(NOW_S - 60), down(NOW_S - 60)]
+        assert not is_out_of_reach(dials, NOW_S - 2.9, NOW_S)
+        assert is_out_of_reach(dials, NOW_S - 3, NOW_S)
+
+    def test_member_whose_connection_was_lost_is_within_reach_only_if_it_is_heard_after_that(self) -> None:
+        dials = [refused(NOW_S, complete=True)]
+        assert is_out_of_reach(dials, NOW_S + 0.01, NOW_S + 0.1), "this was on its way"
+        assert not is_out_of_reach(dials, NOW_S + 0.1, NOW_S + 0.1)
 
 
 class TestGossipDials:
@@ -101,8 +113,8 @@ class TestSharedEndpoint:
             dial = dials.get(member)
             assert dial is not None
             assert (dial.up, dial.since_s) == (False, NOW_S)
-            assert is_dead([dial], NOW_S, NOW_S + UNREACHABLE_AFTER_S)
-            assert not is_dead([dial], NOW_S + 3, NOW_S + UNREACHABLE_AFTER_S), "this one is heard"
+            assert is_out_of_reach([dial], NOW_S, NOW_S + NEVER_UP_AFTER_S)
+            assert not is_out_of_reach([dial], NOW_S + 3, NOW_S + NEVER_UP_AFTER_S), "this one is heard"
 
     @pytest.mark.parametrize(("dead", "alive"), [(A, B), (B, A)])
     def test_connection_tells_of_the_one_that_is_left(self, dials: GossipDials, dead: bytes, alive: bytes) -> None:

@@ -81,6 +81,9 @@ def subscribed(count: int) -> Record:
         ("readable", {"T": (b"j",)}, "readable"),
         ("readable", {b"T": ("j",)}, "readable"),
         ("load", -1, "load"),
+        ("max_payload_bytes", MAX_UINT + 1, "largest payload"),
+        ("started_ms", -1, "started"),
+        ("started_ms", 1.5, "started"),
     ],
 )
 def test_record_is_not_made_when_a_field_breaks_a_rule(field: str, value: Any, text: str) -> None:
@@ -91,6 +94,13 @@ def test_record_is_not_made_when_a_field_breaks_a_rule(field: str, value: Any, t
 def test_hosted_type_is_not_made_when_its_weight_is_no_unsigned_integer() -> None:
     with pytest.raises(ValueError, match="weight"):
         HostedType("by_key", -1)
+
+
+def test_hosted_type_is_not_made_when_an_idempotent_message_type_is_no_text() -> None:
+    names: Any = frozenset({b"Task"})
+
+    with pytest.raises(ValueError, match="idempotent"):
+        HostedType("by_key", 1, names)
 
 
 def test_subscription_is_not_made_when_its_agent_type_is_an_agent_id() -> None:
@@ -161,6 +171,22 @@ def test_kind_of_a_subscription_comes_back_as_a_kind(kind: SubscriptionKind) -> 
     record = replace(RECORD, subscriptions={"s": SubscriptionEntry(kind, "t", "a")})
 
     assert decode_record(encode_record(record)).subscriptions["s"].kind is kind
+
+
+def test_idempotent_message_types_and_the_start_stand_where_the_specification_puts_them() -> None:
+    types = {"b": HostedType("rebalance", 1, frozenset({"Task", "Ask"}))}
+
+    wire = cbor2.loads(encode_record(replace(RECORD, types=types, started_ms=1_764_553_200_123)))
+
+    assert wire[9] == {"b": ["rebalance", 1, ["Ask", "Task"]]}
+    assert wire[15] == 1_764_553_200_123
+
+
+def test_record_says_nothing_of_idempotent_message_types_and_the_start_when_there_are_none() -> None:
+    wire = cbor2.loads(encode_record(replace(RECORD, types={"b": HostedType("by_key", 1)}, started_ms=0)))
+
+    assert wire[9] == {"b": ["by_key", 1]}
+    assert 15 not in wire
 
 
 def test_order_of_endpoints_and_content_types_is_kept() -> None:

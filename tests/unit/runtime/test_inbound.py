@@ -59,7 +59,7 @@ class Answers:
 
 
 def request(agent_key: str = "echo/k", **fields: Any) -> f.Request:
-    return f.Request(7, agent_key, "m", None, "Text", "application/json", None, 0, None, None, b'{"content":"hi"}')._replace(
+    return f.Request(7, agent_key, "m", None, "Text", "application/json", None, 0, None, b'{"content":"hi"}')._replace(
         **fields
     )
 

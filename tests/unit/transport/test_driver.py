@@ -90,7 +90,7 @@ class Station:
         assert await self.driver.wait_until(condition, DEADLINE_S)
 
     def call(self, other: Station, deadline_s: float | None = None) -> None:
-        frame = f.Request(self.node.pending.next_id(), "a/b", "m", None, "T", "c", None, 0, None, None, b"")
+        frame = f.Request(self.node.pending.next_id(), "a/b", "m", None, "T", "c", None, 0, None, b"")
         self.node.call(other.node.node_id, frame, object(), deadline_s, self.driver.now_s)
         self.driver.schedule_flush()
 

@@ -1,0 +1,85 @@
+"""Who is in the cluster: nobody comes back from the dead, and everybody who lives is seen."""
+
+from __future__ import annotations
+
+from tests.simulation.invariants.base import Invariant, Run, Violation
+from tests.simulation.process import Process, Seen, converged
+from zmqagents.errors import WireCode
+from zmqagents.protocol.ids import NodeId
+from zmqagents.protocol.membership import TOMBSTONE_LIFE_S, Change
+
+AGENTS = [f"worker/{number}" for number in range(20)]
+EXPECTED_STRAYS = {WireCode.WRONG_NODE, WireCode.ILLEGAL_NOW}
+"""What a process that comes to a dead one's port, or back from the dead, has to expect."""
+
+
+class NoResurrection(Invariant):
+    """A life that is buried somewhere is a member there again only with a version that it has published since."""
+
+    name = "no resurrection"
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self._read: dict[NodeId, int] = {}
+        self._buried: dict[tuple[NodeId, NodeId], tuple[int, float]] = {}
+        """By reader and subject: the version at which the reader buried it, and when."""
+
+    def check(self) -> None:
+        by_id = {process.node_id: process for process in self.run.everybody}
+        for process in self.run.everybody:
+            begin = self._read.get(process.node_id, 0)
+            for seen in process.seen[begin:]:
+                self._read_change(process, by_id[seen.change.record.node_id], seen)
+            self._read[process.node_id] = len(process.seen)
+
+    def _read_change(self, reader: Process, subject: Process, seen: Seen) -> None:
+        record = seen.change.record
+        if record.version > subject.node.record.version:
+            raise self.fail(f"{reader.name} holds v{record.version} of {subject.name}, which never published it")
+        grave = (reader.node_id, subject.node_id)
+        if seen.change.change is Change.DIED and self.run.kills_only and seen.at_s < subject.ended_s:
+            raise Violation("nobody alive is dead", f"{reader.name} took {subject.name} for dead, which lived")
+        if seen.change.change in (Change.LEFT, Change.DIED):
+            if seen.buried_at is not None:
+                self._buried[grave] = (seen.buried_at, seen.at_s)
+            return
+        version, since_s = self._buried.get(grave, (0, 0.0))
+        if record.version <= version and seen.at_s - since_s < TOMBSTONE_LIFE_S:
+            raise self.fail(f"{reader.name} buried v{version} of {subject.name}, and takes v{record.version} for live")
+
+    def check_end(self) -> None:
+        self.check()
+
+
+class Converged(Invariant):
+    """At rest all know all, as they are, and nobody else; and seek an agent at the same place."""
+
+    name = "convergence"
+
+    def check_end(self) -> None:
+        alive = self.run.alive
+        if not converged(alive):
+            raise self.fail("; ".join(f"{one.name} knows {sorted(one.members)}" for one in alive))
+        homes = {tuple(process.node.directory.home(agent) for agent in AGENTS) for process in alive}
+        if len(homes) != 1 or not set(*homes) <= {process.node_id for process in alive}:
+            raise self.fail("they seek an agent at different places")
+        for process in alive:
+            members = {record.node_id for record in process.node.membership.live()}
+            if not process.node.state.peers.keys() <= members:
+                raise self.fail(f"{process.name} keeps something about who is no member")
+            if not process.node.is_synchronised():
+                raise self.fail(f"{process.name} waits for {process.node.unsynchronised()}")
+
+
+class NothingIllegal(Invariant):
+    """No process takes another's envelope for a breach of the rules, unless it comes from the dead."""
+
+    name = "nothing illegal"
+
+    def check(self) -> None:
+        for process in self.run.alive:
+            for stray in process.strays:
+                if stray.code not in EXPECTED_STRAYS:
+                    raise self.fail(f"{process.name}: {stray}")
+            if process.refusals:
+                raise self.fail(f"{process.name}: {process.refusals[0]}")

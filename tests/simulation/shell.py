@@ -1,0 +1,246 @@
+"""A ``Node`` and the shell around it, as thin as the real one: sockets, timers, and what a process as a whole suffers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.simulation.clocks import Clock
+from tests.simulation.connections import Callback, Connection, Dial
+from tests.simulation.network import Network
+from zmqagents.protocol import effects as e
+from zmqagents.protocol.ids import NodeId, PathId
+from zmqagents.protocol.node import Node
+from zmqagents.protocol.records import Record
+from zmqagents.protocol.state import NodeLimits
+
+
+class Shell:
+    """Runs a node with ``record`` on the network; a subclass is its application."""
+
+    def __init__(
+        self, network: Network, name: str, place: str, record: Record, limits: NodeLimits | None, clock: Clock
+    ) -> None:
+        self.network, self.name, self.place, self.clock = network, name, place, clock
+        self.node_id = record.node_id
+        network.names[self.node_id] = name
+        self.alive = True
+        self.ended_s = float("inf")
+        """When it was killed, or began to leave."""
+        self.suspended = False
+        self.endpoint, self.gossip_endpoint = record.endpoints[0], record.gossip_endpoints[0]
+        self.node = Node(record, limits, now_s=self.now_s)
+        self._dials: dict[int, Dial] = {}
+        self._gossip_dials: dict[str, Dial] = {}
+        self._accepted: dict[NodeId, Connection] = {}
+        self._flush_scheduled = False
+        self._armed_s = float("inf")
+        self._backlog: list[Callback] | None = None
+        self._busy_until_s = 0.0
+        self._thawed_at_s = 0.0
+        network.listeners.update({self.endpoint: self, self.gossip_endpoint: self})
+
+    def apply(self, effect: e.Effect) -> None:
+        """What concerns the application."""
+        raise NotImplementedError
+
+    # -- time and faults ---------------------------------------------------------------------------------------
+
+    @property
+    def now_s(self) -> float:
+        """What its own clock shows: the only time that the node ever sees."""
+        return self.clock.read(self.network.now_s)
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether it is busy or suspended."""
+        return self._backlog is not None
+
+    def was_held_up(self, since_s: float) -> bool:
+        """Whether it is, or has been since the network's clock showed ``since_s``."""
+        return self.is_held_up or self._thawed_at_s >= since_s
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self.alive:
+            self.network.note(f"{self.name} is killed")
+            self.alive = False
+            self.ended_s = min(self.ended_s, self.network.now_s)
+            self.network.disconnect(self)
+
+    def freeze(self, seconds: float) -> None:
+        """The program is busy and reads nothing, while libzmq keeps its connections."""
+        self.network.note(f"{self.name} is busy for {seconds:.3f}")
+        self._busy_until_s = max(self._busy_until_s, self.network.now_s + seconds)
+        self._hold_up(seconds)
+
+    def suspend(self, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT so much later: its libzmq does nothing either."""
+        if self.alive and not self.suspended:
+            self.network.note(f"{self.name} is suspended for {seconds:.3f}")
+            self.suspended = True
+            self._hold_up(seconds)
+            self.network.suspended(self)
+            self.network.after(seconds, self._resume)
+
+    def _resume(self) -> None:
+        self.network.note(f"{self.name} goes on")
+        self.suspended = False
+        self._thaw()
+        self.network.resumed(self)
+
+    def _hold_up(self, seconds: float) -> None:
+        self._backlog = [] if self._backlog is None else self._backlog
+        self.network.after(seconds, self._thaw)
+
+    def _thaw(self) -> None:
+        if self.suspended or self.network.now_s < self._busy_until_s - 1e-9:
+            return
+        backlog, self._backlog = self._backlog or [], None
+        self._thawed_at_s = self.network.now_s
+        for callback in backlog:
+            self._when_free(callback)
+
+    # -- inputs ------------------------------------------------------------------------------------------------
+
+    def do(self, callback: Callback) -> None:
+        """Run an input, now or when the program gets to it."""
+        self._when_free(lambda: self._input(callback))
+
+    def _when_free(self, callback: Callback) -> None:
+        if self._backlog is not None:
+            self._backlog.append(callback)
+        elif self.alive:
+            callback()
+
+    def _input(self, callback: Callback) -> None:
+        callback()
+        self._settle()
+
+    def receive(self, path: PathId, parts: list[bytes]) -> None:
+        self.node.receive(path, parts, self.now_s)
+
+    def receive_gossip(self, parts: list[bytes]) -> None:
+        self.node.receive_gossip(parts, self.now_s)
+
+    # -- output ------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        if not self.alive:
+            return
+        while effects := self.node.take_effects():
+            for effect in effects:
+                self._perform(effect)
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self.network.after(0.0, lambda: self._when_free(self._flush))
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        for path, parts in self.node.transmit(self.now_s):
+            if not self._send_raw(path, parts):
+                self.node.contacts.send_failed(path)
+        if self.node.state.effects:
+            self._settle()
+        if self.node.wake_s < self._armed_s:
+            self._armed_s = self.node.wake_s
+            at_s = self._armed_s
+            self.network.at(self.clock.true_s(at_s), lambda: self.do(lambda: self._tick(at_s)))
+
+    def _tick(self, at_s: float) -> None:
+        if at_s == self._armed_s:
+            self._armed_s = float("inf")
+            self.clock.wait_until(at_s)
+            self.node.tick(self.now_s)
+
+    def _send_raw(self, path: PathId, parts: list[bytes]) -> bool:
+        connection = self._accepted.get(path) if isinstance(path, bytes) else self._connection(path)
+        if connection is None or not connection.open:
+            return False
+        self.network.envelopes += 1
+        if isinstance(path, int):
+            listener = connection.listener
+            connection.send(listener, lambda: _accept(listener, self.node_id, connection, parts))
+        else:
+            dialler, dial = connection.dialler, connection.dial
+            connection.send(dialler, lambda: _answer(dialler, dial, parts))
+        return True
+
+    def _connection(self, path: int) -> Connection | None:
+        dial = self._dials.get(path)
+        return dial.connection if dial is not None and dial.is_up else None
+
+    def _path_to(self, target: Shell) -> PathId:
+        for path, dial in self._dials.items():
+            if dial.is_up and dial.connection is not None and dial.connection.listener is target:
+                return path
+        return target.node_id
+
+    # -- effects -----------------------------------------------------------------------------------------------
+
+    def _perform(self, effect: e.Effect) -> None:
+        if isinstance(effect, e.Publish):
+            self._publish_gossip(effect.parts)
+        elif isinstance(effect, e.OpenPath):
+            self._dials[effect.path] = Dial(self.network, self, effect.endpoint, _PathEvents(self, effect.path))
+        elif isinstance(effect, e.ClosePath):
+            self._dials.pop(effect.path).close()
+        elif isinstance(effect, e.Subscribe):
+            if effect.endpoint not in self._gossip_dials:
+                events = _GossipEvents(self, effect.endpoint)
+                self._gossip_dials[effect.endpoint] = Dial(self.network, self, effect.endpoint, events)
+        elif isinstance(effect, e.Unsubscribe):
+            dial = self._gossip_dials.pop(effect.endpoint, None)
+            if dial is not None:
+                dial.close()
+        else:
+            self.apply(effect)
+
+    def _publish_gossip(self, parts: list[bytes]) -> None:
+        for connection in self.network.connections:
+            if connection.listener is self and connection.dial.endpoint == self.gossip_endpoint:
+                listening = connection.dialler
+                connection.send(listening, lambda listening=listening: listening.receive_gossip(parts))  # type: ignore[misc]
+
+
+def _accept(listener: object, source: NodeId, connection: Connection, parts: list[bytes]) -> None:
+    assert isinstance(listener, Shell)
+    if connection.open:
+        listener._accepted[source] = connection
+    listener.receive(source, parts)
+
+
+def _answer(dialler: object, dial: Dial, parts: list[bytes]) -> None:
+    assert isinstance(dialler, Shell)
+    path = next((path for path, one in dialler._dials.items() if one is dial), None)
+    if path is not None:
+        dialler.receive(path, parts)
+
+
+@dataclass
+class _PathEvents:
+    process: Shell
+    path: int
+
+    def up(self) -> None:
+        self.process.node.contacts.path_up(self.path, self.process.now_s)
+
+    def down(self) -> None:
+        self.process.node.contacts.path_down(self.path, self.process.now_s)
+
+    def refused(self) -> None:
+        self.process.node.contacts.path_refused(self.path, self.process.now_s)
+
+
+@dataclass
+class _GossipEvents:
+    process: Shell
+    endpoint: str
+
+    def up(self) -> None:
+        self.process.node.contacts.gossip_up(self.endpoint)
+
+    def down(self) -> None:
+        self.process.node.contacts.gossip_down(self.endpoint, self.process.now_s)
+
+    def refused(self) -> None:
+        self.process.node.contacts.gossip_refused(self.endpoint, self.process.now_s)
