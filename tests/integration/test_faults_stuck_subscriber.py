@@ -19,7 +19,7 @@ EVENTS = 15_000
 EVENT_BYTES = 8_000
 MOST_GROWTH_BYTES = 64 << 20
 CALM_EVENTS = 1_000
-SLOWED_TIMES = 4  # two floods share the cores with the measurement
+CALM_WITHIN_S = 2.5  # beside a flood; whoever waited for the frozen process would wait for more than 3 s
 PUBLISHED_WITHIN_S = 40.0  # 360 MB on a busy machine, and the five seconds until the frozen one is given up
 
 
@@ -60,7 +60,7 @@ async def test_frozen_subscriber_costs_the_publisher_no_memory_and_the_others_no
     )
     await ask(publisher, "wait_for_peers", names=["s1", "s2", "s3"])
     calm: dict[str, Any] = {"topic": "calm", "source": "x", "count": CALM_EVENTS, "size_bytes": EVENT_BYTES}
-    before = await ask(publisher, "publish", **calm)
+    await ask(publisher, "publish", **calm)
 
     stuck.signal(signal.SIGSTOP)
     memory = Memory(publisher.pid)
@@ -75,7 +75,7 @@ async def test_frozen_subscriber_costs_the_publisher_no_memory_and_the_others_no
     assert heard[0] == {"second/x": numbers}
     assert heard[1] == {"third/x": numbers, "calm/x": 2 * numbers[:CALM_EVENTS]}
     assert memory.growth_bytes < MOST_GROWTH_BYTES
-    assert during["took_s"] < SLOWED_TIMES * before["took_s"] + 0.5
+    assert during["took_s"] < CALM_WITHIN_S
     assert flood["dead_letters"] > 0  # those of the frozen one, once it was given up
 
 

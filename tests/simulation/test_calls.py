@@ -123,7 +123,7 @@ def test_process_that_cannot_be_reached_is_lost_after_a_while() -> None:
     call = a.call(b)
     network.run(0.1)
     network.cut("a", "b")
-    network.run(6.0)
+    network.run(3.0)
     assert not ended(call)
     network.run_until(lambda: ended(call), within_s=2.0)
     assert call.outcome is Fate.PEER_LOST
@@ -204,7 +204,7 @@ def test_short_cut_loses_nothing() -> None:
     network.run(2.0)
     network.cut("a", "b")
     calls = [a.call(b), b.call(a)]
-    network.run(4.0)
+    network.run(2.5)
     network.mend("a", "b")
     network.run_until(lambda: ended(*calls), within_s=3.0)
     assert all(isinstance(call.outcome, f.Reply) for call in calls)

@@ -51,7 +51,9 @@ class TestDeath:
         assert all(call.outcome is Fate.PEER_LOST for call in calls)
 
     @pytest.mark.parametrize("names", ["ab", "abcde"])
-    def test_frozen_process_is_known_dead_by_everybody_in_under_5_s_and_is_back_when_it_goes_on(self, names: str) -> None:
+    def test_frozen_process_is_known_dead_by_everybody_in_under_5_s_and_is_back_when_it_goes_on(
+        self, names: str
+    ) -> None:
         network = Network()
         processes = start(network, *names)
         network.run(1.0)
@@ -317,7 +319,8 @@ class TestGraves:
         network.run(1.0)
         other = Process(network, "o", port="b", cluster="other")
         network.run(60.0)
-        assert other.strays == other.refusals == a.strays == a.refusals == []
+        assert other.strays == a.strays == []
+        assert other.refusals == a.refusals == []
         assert a.members == {"a"}
 
     def test_dead_are_not_dialled_for_ever(self) -> None:

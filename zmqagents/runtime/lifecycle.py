@@ -177,7 +177,8 @@ class Lifecycle:
         stopped = RuntimeNotStartedError("the runtime was stopped before the message was sent")
         running.cluster.announce_leaving()
         drained = await running.driver.wait_until(
-            lambda: not running.tasks and not self._room.busy, self._config.drain_timeout_s
+            lambda: not running.tasks and not self._room.busy and running.node.agency.is_empty,
+            self._config.drain_timeout_s,
         )
         await self._room.close(stopped)
         if not drained:
@@ -212,5 +213,5 @@ class Lifecycle:
 
 def _abandon_calls(running: Running) -> None:
     for token in running.node.pending.abandon_all():
-        if not token.done():
+        if isinstance(token, asyncio.Future) and not token.done():  # else a call of the node's own
             token.set_exception(RuntimeNotStartedError("the runtime was stopped while the call was in flight"))

@@ -16,6 +16,7 @@ from zmqagents.protocol.directory import PolicyConflict
 from zmqagents.protocol.effects import Fate
 from zmqagents.protocol.ids import AgentKey, NodeId, agent_type_of, is_node_id
 from zmqagents.runtime.failures import AgentNotFound
+from zmqagents.runtime.policies import conflict_text
 from zmqagents.transport.driver import Driver
 
 LOOK_AGAIN_S = 0.25  # where the processes disagree about an agent's home, and nothing changes here
@@ -63,11 +64,8 @@ class Way:
     def _check_policy(self) -> None:
         policy = self._node.directory.policy(agent_type_of(self._itinerary.key))
         if isinstance(policy, PolicyConflict):
-            raise PolicyConflictError(
-                f"agents of type {policy.agent_type!r} have no home: {self._node.label(policy.one)} places them by"
-                f" {policy.one_policy!r}, {self._node.label(policy.other)} by {policy.other_policy!r}. Give them the"
-                " same policy in every process"
-            )
+            text = conflict_text(policy, self._node.label)
+            raise PolicyConflictError(text, peer=self._node.label(policy.one))
 
     def _left_s(self) -> float:
         """How long this call may still wait for an agent to be somewhere."""

@@ -12,12 +12,10 @@ from autogen_core import MessageContext, RoutedAgent, message_handler
 from tests.integration.agents import Counter, Echo, Patient, agent
 from tests.integration.clusters import eventually, instance_of, node_of, within
 from tests.integration.messages import Text
+from tests.unit.runtime.by_hand import ByHand
 from tests.unit.runtime.wired import WiredCluster
-from zmqagents import ZmqAgentRuntime
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.effects import Incoming
-
-PEER = b"\x01" * 16
 
 
 class Raising(RoutedAgent):
@@ -40,24 +38,6 @@ class Raising(RoutedAgent):
         return message
 
 
-class Answers:
-    """A runtime that is fed frames by hand, and what it answers."""
-
-    def __init__(self, runtime: ZmqAgentRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
-        running = runtime._lifecycle.running
-        assert running is not None
-        self.runtime = runtime
-        self._inbound = running.inbound
-        self.frames: list[f.Reply | f.Error] = []
-        monkeypatch.setattr(running.node, "answer", lambda node_id, frame: self.frames.append(frame))
-
-    async def to(self, frame: f.Request | f.Agent) -> f.Reply | f.Error:
-        """The answer to one frame."""
-        self._inbound.on_incoming(PEER, 1, frame)
-        await eventually(lambda: self.frames)
-        return self.frames.pop()
-
-
 def request(agent_key: str = "echo/k", **fields: Any) -> f.Request:
     return f.Request(7, agent_key, "m", None, "Text", "application/json", None, 0, None, b'{"content":"hi"}')._replace(
         **fields
@@ -65,12 +45,12 @@ def request(agent_key: str = "echo/k", **fields: Any) -> f.Request:
 
 
 @pytest.fixture
-async def answers(wired: WiredCluster, monkeypatch: pytest.MonkeyPatch) -> Answers:
-    return Answers(await wired.host(Echo, Counter), monkeypatch)
+async def host(wired: WiredCluster, monkeypatch: pytest.MonkeyPatch) -> ByHand:
+    return ByHand(*await wired.pair(Echo, Counter), monkeypatch)
 
 
-async def test_request_is_answered_with_what_the_handler_returns(answers: Answers) -> None:
-    assert await answers.to(request()) == f.Reply(7, "Text", "application/json", b'{"content":"hi"}')
+async def test_request_is_answered_with_what_the_handler_returns(host: ByHand) -> None:
+    assert await host.to(request()) == f.Reply(7, "Text", "application/json", b'{"content":"hi"}')
 
 
 @pytest.mark.parametrize(
@@ -86,9 +66,9 @@ async def test_request_is_answered_with_what_the_handler_returns(answers: Answer
     ],
 )
 async def test_request_that_cannot_be_served_says_why(
-    answers: Answers, fields: dict[str, Any], code: f.ErrorCode, text: str
+    host: ByHand, fields: dict[str, Any], code: f.ErrorCode, text: str
 ) -> None:
-    answer = await answers.to(
+    answer = await host.to(
         request(**{"agent_key" if name == "agent" else name: value for name, value in fields.items()})
     )
     assert isinstance(answer, f.Error)
@@ -106,9 +86,9 @@ async def test_request_that_cannot_be_served_says_why(
     ],
 )
 async def test_agent_operation_is_answered_with_json(
-    answers: Answers, operation: f.Operation, payload: bytes, expected: object
+    host: ByHand, operation: f.Operation, payload: bytes, expected: object
 ) -> None:
-    answer = await answers.to(f.Agent(7, operation, "counter/k", None, payload))
+    answer = await host.to(f.Agent(7, operation, "counter/k", None, payload))
     assert isinstance(answer, f.Reply)
     assert (json.loads(answer.payload) if answer.payload else None) == expected
 
@@ -123,18 +103,16 @@ async def test_agent_operation_is_answered_with_json(
     ],
 )
 async def test_agent_operation_that_makes_no_sense_is_an_error(
-    answers: Answers, frame: f.Agent, code: f.ErrorCode
+    host: ByHand, frame: f.Agent, code: f.ErrorCode
 ) -> None:
-    answer = await answers.to(frame)
+    answer = await host.to(frame)
     assert isinstance(answer, f.Error)
     assert answer.code == code
 
 
-async def test_process_that_leaves_takes_no_new_calls(answers: Answers) -> None:
-    running = answers.runtime._lifecycle.running
-    assert running is not None
-    running.cluster.announce_leaving()
-    answer = await answers.to(request())
+async def test_process_that_leaves_takes_no_new_calls(host: ByHand) -> None:
+    host.running.cluster.announce_leaving()
+    answer = await host.to(request())
     assert isinstance(answer, f.Error)
     assert (answer.code, answer.text) == (f.ErrorCode.UNDELIVERABLE, "It is leaving the cluster.")
 
@@ -162,13 +140,10 @@ async def test_handler_is_cancelled_though_a_callback_of_its_token_raises(wired:
 
 
 async def test_error_in_the_application_does_not_stop_what_comes_after_it(
-    answers: Answers, caplog: pytest.LogCaptureFixture
+    host: ByHand, caplog: pytest.LogCaptureFixture
 ) -> None:
-    running = answers.runtime._lifecycle.running
-    assert running is not None
     broken: Any = "no frame at all"
-    running.node.state.effects.append(Incoming(PEER, 1, broken))
-    running.node.state.effects.append(Incoming(PEER, 2, request()))
-    running.driver.perform()
-    await eventually(lambda: answers.frames)
+    host.running.node.state.effects.append(Incoming(host.peer_id, 1, broken))
+    host.feed(request())
+    await eventually(lambda: host.answers)
     assert "Incoming could not be handled" in caplog.text

@@ -64,8 +64,8 @@ async def test_call_survives_a_short_cut_and_is_executed_once(wired: WiredCluste
 async def test_call_refused_by_a_process_that_has_not_its_agent_is_undeliverable_if_no_other_home_appears(
     wired: WiredCluster,
 ) -> None:
-    host, caller = await wired.pair(Echo, discovery_timeout_s=0.1)
-    host._parts.agents._factories.clear()  # as if its record had not caught up with it
+    host, caller = await wired.pair(Counter, discovery_timeout_s=0.1)
+    node_of(caller).agency.locations.learn("echo/default", node_of(host).node_id)  # as if it had been there
     with pytest.raises(UndeliverableException, match="echo"):
         await within(caller.send_message(Text("hi"), agent("echo")))
 
@@ -84,10 +84,9 @@ async def test_call_made_by_hand_after_the_sockets_are_closed_is_refused(wired: 
     _, caller = await wired.pair(Echo)
     running = caller._lifecycle.running
     assert running is not None
-    home = await running.outbound.home_of("echo/default", None)
     await within(caller.stop())
     with pytest.raises((RuntimeNotStartedError, UndeliverableException)):
-        await within(running.outbound.operate(home, f.Operation.METADATA, "echo/default"))
+        await within(running.outbound.operate(f.Operation.METADATA, "echo/default"))
 
 
 async def test_local_handler_that_ends_programs_ends_its_call_and_not_the_event_loop(wired: WiredCluster) -> None:

@@ -10,10 +10,11 @@ from autogen_core import MessageContext, RoutedAgent, TopicId, TypeSubscription,
 from tests.integration.agents import Patient
 from tests.integration.clusters import eventually, instance_of, node_of, within
 from tests.integration.messages import Text
+from tests.unit.runtime.by_hand import ByHand
 from tests.unit.runtime.wired import WiredCluster
 from zmqagents import DeadLetter, ZmqAgentRuntime
 from zmqagents.protocol import frames as f
-from zmqagents.runtime.publishing import MAX_HOPS, Publishing
+from zmqagents.protocol.agents.routes import MAX_HOPS
 
 NEWS = TopicId("news", "default")
 
@@ -33,12 +34,6 @@ class Noting(RoutedAgent):
 async def subscribed(host: ZmqAgentRuntime, publisher: ZmqAgentRuntime, agent_type: str) -> None:
     await host.add_subscription(TypeSubscription("news", agent_type))
     await eventually(lambda: agent_type in node_of(publisher).directory.agent_types("news"))
-
-
-def publishing_of(runtime: ZmqAgentRuntime) -> Publishing:
-    running = runtime._lifecycle.running
-    assert running is not None
-    return running.publishing
 
 
 def event(hops: int, *recipients: str) -> f.Event:
@@ -75,32 +70,33 @@ async def test_unfinished_event_that_has_no_next_home_is_a_dead_letter(wired: Wi
     assert letters == [DeadLetter("patient/default", "news/default", "m1", "Text", "no process hosts its type")]
 
 
-async def test_event_for_an_agent_that_is_not_here_is_sent_on(wired: WiredCluster) -> None:
+async def test_event_for_an_agent_that_is_not_here_is_sent_on(
+    wired: WiredCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host, other = await wired.pair(Noting)
-    publishing_of(other).deliver(node_of(host).node_id, 1, event(0, "noting/default"))
+    third = await wired.host()
+    ByHand(other, third, monkeypatch).feed(event(0, "noting/default"))
     await eventually(lambda: "noting/default" in host._parts.agents.instances)
     noting: Noting = instance_of(host, "noting/default")
     await eventually(lambda: noting.ids == ["m1"])
 
 
-@pytest.mark.parametrize("how", ["misdirected", "abandoned"])
-async def test_event_is_not_sent_on_for_ever(wired: WiredCluster, how: str) -> None:
+async def test_event_that_was_sent_on_too_often_is_a_dead_letter(
+    wired: WiredCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     letters: list[DeadLetter] = []
     host, other = await wired.pair(Noting, on_dead_letter=letters.append)
-    if how == "misdirected":
-        publishing_of(other).deliver(node_of(host).node_id, 1, event(MAX_HOPS, "noting/default"))
-    else:
-        publishing_of(other).abandoned([event(MAX_HOPS, "noting/default")])
+    ByHand(other, host, monkeypatch).feed(event(MAX_HOPS, "noting/default"))
     assert [letter.reason.partition(":")[0] for letter in letters] == ["it was sent on too often"]
-    assert publishing_of(other).dead_letters == 1
     assert "noting/default" not in host._parts.agents.instances
 
 
-async def test_event_that_cannot_be_read_is_a_dead_letter_of_its_receiver(wired: WiredCluster) -> None:
+async def test_event_that_cannot_be_read_is_a_dead_letter_of_its_receiver(
+    wired: WiredCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     letters: list[DeadLetter] = []
     host, other = await wired.pair(Noting, on_dead_letter=letters.append)
-    broken = event(0, "noting/default")._replace(payload=b"{")
-    publishing_of(host).deliver(node_of(other).node_id, 1, broken)
+    ByHand(host, other, monkeypatch).feed(event(0, "noting/default")._replace(payload=b"{"))
     [letter] = letters
     assert (letter.recipient, letter.message_id) == ("noting/default", "m1")
     assert "can't be read" in letter.reason

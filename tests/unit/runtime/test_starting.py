@@ -12,11 +12,10 @@ from autogen_core import MessageContext, RoutedAgent, message_handler
 from tests.integration.agents import agent
 from tests.integration.clusters import eventually, within
 from tests.integration.messages import Text
+from tests.unit.runtime.by_hand import ByHand
 from tests.unit.runtime.wired import WiredCluster
 from zmqagents import CallTimeoutError, ZmqAgentRuntime
 from zmqagents.protocol import frames as f
-
-PEER = b"\x01" * 16
 
 
 class Noting(RoutedAgent):
@@ -32,43 +31,24 @@ class Noting(RoutedAgent):
         return message
 
 
-class Host:
-    """A runtime with an agent that is made once ``made`` is set, fed with frames by hand."""
+class Host(ByHand):
+    """A runtime with an agent that is made once ``made`` is set."""
 
-    def __init__(self, runtime: ZmqAgentRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
-        running = runtime._lifecycle.running
-        assert running is not None
-        self.runtime = runtime
+    def __init__(self, runtime: ZmqAgentRuntime, peer: ZmqAgentRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(runtime, peer, monkeypatch)
         self.begun: list[str] = []
         self.made = asyncio.Event()
         self.asked = asyncio.Event()
-        self.answers: list[f.Reply | f.Error] = []
-        self._inbound = running.inbound
-        end = running.node.served.end
-
-        def answer(node_id: bytes, frame: f.Reply | f.Error) -> None:
-            if end(node_id, frame.call_id):
-                self.answers.append(frame)
-
-        monkeypatch.setattr(running.node, "answer", answer)
 
     async def make(self) -> Noting:
         self.asked.set()
         await self.made.wait()
         return Noting(self.begun)
 
-    def ask(self, call_id: int, timeout_ms: int | None = None) -> None:
-        payload = f'{{"content":"{call_id}"}}'.encode()
-        frame = f.Request(call_id, "noting/k", "m", None, "Text", "application/json", timeout_ms, 0, None, None, payload)
-        self._inbound.on_incoming(PEER, 1, frame)
-
-    def cancel(self, call_id: int) -> None:
-        self._inbound.on_incoming(PEER, 2, f.Cancel(call_id))
-
     async def answered(self) -> list[tuple[int, int]]:
         """Call ids and error codes, 0 for a REPLY, once a last call has been answered."""
         self.made.set()
-        self.ask(99)
+        self.feed(request(99))
         await eventually(lambda: any(answer.call_id == 99 for answer in self.answers))
         return [
             (answer.call_id, answer.code if isinstance(answer, f.Error) else 0)
@@ -77,13 +57,18 @@ class Host:
         ]
 
 
+def request(call_id: int, timeout_ms: int | None = None) -> f.Request:
+    payload = f'{{"content":"{call_id}"}}'.encode()
+    return f.Request(call_id, "noting/k", "m", None, "Text", "application/json", timeout_ms, 0, None, payload)
+
+
 @pytest.fixture
 async def host(wired: WiredCluster, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
     runtime = wired.make(cancel_grace_s=60.0)
     holder: list[Host] = []
     await Noting.register(runtime, "noting", lambda: holder[0].make())
     await within(runtime.start())
-    holder.append(Host(runtime, monkeypatch))
+    holder.append(Host(runtime, await wired.host(), monkeypatch))
     yield holder[0]
     holder[0].made.set()
 
@@ -93,25 +78,22 @@ async def test_handler_does_not_start_when_its_cancel_is_read_right_behind_its_r
     if made:
         await host.answered()
         host.answers.clear()
-    host.ask(1)
-    host.cancel(1)
+    host.feed(request(1), f.Cancel(1))
     assert await host.answered() == [(1, f.ErrorCode.CANCELLED)]
     assert "1" not in host.begun
 
 
 async def test_handler_does_not_start_when_it_is_cancelled_while_its_agent_is_made(host: Host) -> None:
-    host.ask(1)
-    host.ask(2)
+    host.feed(request(1), request(2))
     await within(host.asked.wait())
-    host.cancel(1)
+    host.feed(f.Cancel(1))
     await eventually(lambda: [answer.call_id for answer in host.answers] == [1])
     assert await host.answered() == [(1, f.ErrorCode.CANCELLED), (2, 0)]
     assert sorted(host.begun) == ["2", "99"]
 
 
 async def test_handler_does_not_start_after_its_deadline_when_its_agent_took_long_to_make(host: Host) -> None:
-    host.ask(1, timeout_ms=20)
-    host.ask(2, timeout_ms=60_000)
+    host.feed(request(1, timeout_ms=20), request(2, timeout_ms=60_000))
     await within(host.asked.wait())
     await asyncio.sleep(0.03)
     assert await host.answered() == [(1, f.ErrorCode.DEADLINE), (2, 0)]
@@ -121,7 +103,7 @@ async def test_handler_does_not_start_after_its_deadline_when_its_agent_took_lon
 async def test_handler_does_not_start_after_its_deadline_when_the_program_was_busy_meanwhile(host: Host) -> None:
     await host.answered()
     host.answers.clear()
-    host.ask(1, timeout_ms=20)
+    host.feed(request(1, timeout_ms=20))
     time.sleep(0.03)  # noqa: ASYNC251 - what is tested
     assert await host.answered() == [(1, f.ErrorCode.DEADLINE)]
     assert "1" not in host.begun

@@ -12,10 +12,10 @@ import pytest
 from zmqagents.errors import BackpressureError, LocalProtocolError
 from zmqagents.protocol import effects as e
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.ids import NodeId, PathId, make_node_id
+from zmqagents.protocol.ids import AgentKey, NodeId, PathId, make_node_id
 from zmqagents.protocol.membership import MemberChange
 from zmqagents.protocol.node import Node
-from zmqagents.protocol.records import Phase, Record
+from zmqagents.protocol.records import HostedType, Phase, Record
 from zmqagents.protocol.state import NodeLimits
 from zmqagents.transport.base import Bound, TransportOptions
 from zmqagents.transport.driver import Driver
@@ -42,7 +42,10 @@ class Application:
         self.ended.append(outcome)
 
     def on_serving_ended(self, tokens: list[Any]) -> None: ...
-    def on_events_abandoned(self, peer: NodeId, events: list[f.Event]) -> None: ...
+    def on_events_abandoned(self, peer: NodeId, events: int) -> None: ...
+    def on_event_dead(self, event: f.Event, reason: str) -> None: ...
+    def on_pack(self, key: AgentKey) -> None: ...
+    def on_evicted(self, key: AgentKey, to: NodeId | None, lost: str) -> None: ...
     def on_member_changed(self, change: MemberChange) -> None: ...
 
 
@@ -79,7 +82,7 @@ class Station:
             endpoints=bound.endpoints,
             gossip_endpoints=bound.gossip_endpoints,
             protocol=(1, 1),
-            types={},
+            types={"a": HostedType("by_key", 1)} if self._name == "two" else {},
             pinned=frozenset(),
             subscriptions={},
             readable={},

@@ -11,7 +11,7 @@ from zmqagents.protocol.agents.arrivals import Arrivals
 from zmqagents.protocol.agents.claims import Claims
 from zmqagents.protocol.agents.locations import Locations
 from zmqagents.protocol.agents.moves import Moves
-from zmqagents.protocol.agents.residents import CLAIMED, Residents
+from zmqagents.protocol.agents.residents import Residents
 from zmqagents.protocol.agents.routes import EventRoutes
 from zmqagents.protocol.calls import Adoption
 from zmqagents.protocol.directory import HostsChanged
@@ -122,7 +122,7 @@ class Agency:
 
     def active(self) -> list[AgentKey]:
         """The agents that are active here, of those whose key binds them."""
-        return [resident.key for resident in self.residents if resident.stay in CLAIMED]
+        return [resident.key for resident in self.residents if resident.is_claimed(self._state.node_id)]
 
 
 def _draws(seed: bytes) -> Iterator[float]:

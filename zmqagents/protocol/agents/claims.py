@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.agents.residents import CLAIMED, Resident, Residents
+from zmqagents.protocol.agents.residents import Resident, Residents
 from zmqagents.protocol.directory import HostsChanged
 from zmqagents.protocol.ids import AgentKey, NodeId, agent_type_of
 from zmqagents.protocol.placement import rendezvous_score
@@ -180,7 +180,7 @@ class Claims:
         same_view = frame.view == self._directory.view(frame.agent_type)
         keys = []
         for resident in self._residents.of_type(frame.agent_type):
-            if resident.stay not in CLAIMED:
+            if not resident.is_claimed(peer):
                 continue
             home = self._directory.home(resident.key)
             if home == peer or (not same_view and self._outranks_us(peer, resident.key)):
@@ -216,7 +216,9 @@ class Claims:
 
     def _claimed(self, peer: NodeId, key: AgentKey) -> None:
         resident = self._residents.get(key)
-        if resident is not None and resident.stay in CLAIMED:
+        if resident is not None and resident.bound_for == peer:
+            return  # its state has arrived there
+        if resident is not None and resident.is_claimed(peer):
             if self._state.node_id < peer:
                 self._send(peer, f.Yield(key))
             else:
@@ -238,7 +240,7 @@ class Claims:
     def rival(self, peer: NodeId, frame: f.Rival) -> None:
         """The home says that another node has an agent of ours: have that one end, or say that we have it not."""
         resident = self._residents.get(frame.agent)
-        if resident is None or resident.stay not in CLAIMED:
+        if resident is None or not resident.is_claimed(frame.node):
             self._send(peer, f.Disclaim(frame.agent))
         elif self._state.node_id < frame.node:
             self._send(frame.node, f.Yield(frame.agent))
@@ -246,7 +248,7 @@ class Claims:
     def yielded(self, peer: NodeId, frame: f.Yield) -> None:
         """A node with a lower id has an agent of ours, and ours has to end. Of a higher id: ignored."""
         resident = self._residents.get(frame.agent)
-        if resident is not None and resident.stay in CLAIMED and peer < self._state.node_id:
+        if resident is not None and resident.is_claimed(peer) and peer < self._state.node_id:
             self.evict(resident, peer)
 
     def disclaimed(self, peer: NodeId, frame: f.Disclaim) -> None:
@@ -264,12 +266,10 @@ class Claims:
             agent_type, _ = self._stale.popitem()
             told: dict[NodeId, list[AgentKey]] = {}
             for resident in self._residents.of_type(agent_type):
-                if resident.stay not in CLAIMED:
-                    continue
                 home = self._directory.home(resident.key)
                 if home is None or home == self._state.node_id:
                     resident.told = None
-                elif resident.told != home:
+                elif resident.told != home and resident.is_claimed(home):
                     resident.told = home
                     told.setdefault(home, []).append(resident.key)
             for home, keys in told.items():

@@ -167,7 +167,9 @@ class Moves:
             self._stay_on(resident)
         elif move.state is None:
             self._gone(resident, home)
-        elif not self._adopt(home, resident.key, move.state, Adoption(resident.key, home)):
+        elif self._adopt(home, resident.key, move.state, Adoption(resident.key, home)):
+            resident.bound_for = home
+        else:
             self._later(move)
 
     def _later(self, move: _Move) -> None:
@@ -178,8 +180,9 @@ class Moves:
         """An ADOPT call has ended."""
         resident = self._residents.get(adoption.key)
         move = self._moves.get(adoption.key)
-        if resident is None or move is None or not move.packed:
+        if resident is None or move is None or resident.bound_for != adoption.to:
             return
+        resident.bound_for = None
         if isinstance(outcome, f.Reply):
             self._gone(resident, adoption.to)
         elif isinstance(outcome, f.Error) and outcome.code == f.ErrorCode.MOVED:

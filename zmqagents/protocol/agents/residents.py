@@ -34,8 +34,8 @@ _NEXT: dict[Stay, frozenset[Stay]] = {  # SPEC.md section 8.6; what is not here 
     Stay.PACKED: frozenset({Stay.ACTIVE}),
 }
 
-CLAIMED = frozenset({Stay.ARRIVING, Stay.ACTIVE, Stay.DRAINING, Stay.PACKED})
-"""The agent's state is here and nowhere else."""
+_CLAIMED = frozenset({Stay.ARRIVING, Stay.ACTIVE, Stay.DRAINING, Stay.PACKED})
+"""The agent's state is here; and perhaps on its way to another node, which may have it by now."""
 
 
 class Held(NamedTuple):
@@ -50,13 +50,15 @@ class Held(NamedTuple):
 class Resident:
     """One agent on this node."""
 
-    __slots__ = ("_held", "key", "running", "stay", "told")
+    __slots__ = ("_held", "bound_for", "key", "running", "stay", "told")
 
     def __init__(self, key: AgentKey, stay: Stay) -> None:
         self.key = key
         self.stay = stay
         self.running = 0
         """Its handlers that run."""
+        self.bound_for: NodeId | None = None
+        """The node that its state has been sent to, as long as that has not answered."""
         self.told: NodeId | None = None
         """The home that knows from us that the agent is here."""
         self._held: deque[Held] | None = None  # most agents never have one
@@ -66,6 +68,10 @@ class Resident:
         if stay not in _NEXT[self.stay]:
             raise LocalProtocolError(f"{self.key} can't become {stay.name} after {self.stay.name}")
         self.stay = stay
+
+    def is_claimed(self, against: NodeId) -> bool:
+        """Whether the agent is here and not at ``against``, as far as is known here."""
+        return self.stay in _CLAIMED and self.bound_for != against
 
     def hold(self, held: Held) -> None:
         """Keep a message, behind those that are kept."""
