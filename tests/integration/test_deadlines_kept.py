@@ -34,7 +34,7 @@ async def test_call_given_up_while_its_process_stood_still_is_not_handled(cluste
     given_up.cancel()
     assert not standing.done(), "it has stood still all the while"
 
-    assert await within(asyncio.gather(first, standing)) == [Text("done"), Text("done")]
+    assert (await within(first), await within(standing)) == (Text("done"), Text("done"))
     assert await within(caller.send_message(Number(0), agent("slow"))) == Text("done")
     await member.stop()
     assert len(await member.all_reports("handled", 3)) == 3

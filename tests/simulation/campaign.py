@@ -52,7 +52,8 @@ class Summary:
     calls: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     events: int = 0
-    handed_back: int = 0
+    dead: int = 0
+    moved: int = 0
     envelopes: int = 0
     virtual_s: float = 0.0
     converged_s: list[float] = field(default_factory=list)
@@ -64,7 +65,8 @@ class Summary:
         self.calls += report.calls
         self.outcomes += report.outcomes
         self.events += report.events
-        self.handed_back += report.handed_back
+        self.dead += report.dead
+        self.moved += report.moved
         self.envelopes += report.envelopes
         self.virtual_s += report.virtual_s
         if report.violation is not None:
@@ -80,7 +82,8 @@ class Summary:
             ("faults", self._counts(self.faults, [kind.value for kind in Fault])),
             ("calls", f"{self.calls:,}"),
             ("outcomes", self._counts(self.outcomes, sorted(self.outcomes))),
-            ("events", f"{self.events:,}, {self.handed_back:,} of them handed back"),
+            ("events", f"{self.events:,}, {self.dead:,} of them given up"),
+            ("agents", f"{self.moved:,} moves"),
         ]
         if self.converged_s:
             times = sorted(self.converged_s)

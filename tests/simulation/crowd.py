@@ -177,6 +177,11 @@ class Cell:
         """How many gossip connections it has made."""
         return len(self._gossip)
 
+    @property
+    def dials(self) -> int:
+        """How many data connections it has made or is making."""
+        return len(self._paths)
+
     # -- the shell ---------------------------------------------------------------------------------------------
 
     def do(self, callback: Callback) -> None:
@@ -190,7 +195,8 @@ class Cell:
         now_s = self.world.now_s
         while node.state.effects or node.state.dirty or node.state.direct:
             for effect in node.take_effects():
-                self._perform(effect)
+                if type(effect) is not e.MemberChanged:
+                    self._perform(effect)
             for path, parts in node.transmit(now_s):
                 self._send(path, parts)
         if not self._active and node.is_synchronised():
@@ -296,12 +302,12 @@ class Cell:
 
 
 def _record(node_id: NodeId, name: str) -> Record:
-    """It hosts nothing: what the directory of agents costs is another subject."""
+    """It hosts nothing and has no instance id: what the directory and the labels cost is another subject."""
     return Record(
         node_id=node_id,
         version=1,
         phase=Phase.JOINING,
-        instance_id=name,
+        instance_id="",
         cluster="default",
         endpoints=(f"data://{name}",),
         gossip_endpoints=(f"gossip://{name}",),

@@ -49,12 +49,15 @@ GENTLE = frozenset(
         Fault.SKEW,
     }
 )
-"""Those under which no call and no event may fail."""
+"""Those under which no call and no event may fail, and no agent may lose its state."""
 
-LIVES = GENTLE | {Fault.CRASH, Fault.RESTART, Fault.LEAVE}
+MOVES = GENTLE - {Fault.LOSS, Fault.BLIP} | {Fault.LEAVE}
+"""The same, with processes that leave and come back. (The last words of one that leaves must not be lost.)"""
+
+LIVES = GENTLE | {Fault.LEAVE, Fault.CRASH, Fault.RESTART}
 """Those under which nobody may take a process for dead that lives."""
 
-PROFILES = {"all": ALL, "gentle": GENTLE, "lives": LIVES, "none": frozenset[Fault]()}
+PROFILES = {"all": ALL, "gentle": GENTLE, "moves": MOVES, "lives": LIVES, "none": frozenset[Fault]()}
 """Sets of faults that have a name."""
 
 
@@ -89,6 +92,7 @@ LASTING = {
 SHARES = {Fault.LOSS: 0.2, Fault.DUPLICATION: 0.3, Fault.REORDERING: 0.3}
 """The worst share of envelopes that chance touches, for up to ROUGH_S."""
 ROUGH_S = 2.5
+RETURNS_AFTER_S = 0.5  # at least, after a process has left
 HINDRANCES = 4  # cuts and walls at a time, so that something is left of the cluster
 SLOWEST_S = 0.15
 
@@ -208,10 +212,23 @@ class Faults:
 
     def _leave(self, kind: Fault) -> bool:
         victim = self._somebody()
-        if len(self._world.alive) < 3 or victim.is_held_up:
+        active = [process for process in self._world.alive if process.is_active]
+        if len(active) < 3 or victim.is_held_up or not victim.is_active:
             return False
-        victim.leave()
+        victim.retire()
+        self._return_later(victim)
         return True
+
+    def _return_later(self, victim: Process) -> None:
+        """Start the next life once the one that leaves is gone."""
+
+        def look() -> None:
+            if victim.alive:
+                self._return_later(victim)
+            else:
+                self._come_back(victim.place)
+
+        self._network.after(RETURNS_AFTER_S, look)
 
     def _pause(self, kind: Fault) -> bool:
         victim = self._somebody()

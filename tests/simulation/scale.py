@@ -37,8 +37,10 @@ class ScaleReport:
     """From the crash of one node until all know of it."""
     start_bytes_per_s: float
     """From the first node's start until all know all."""
+    start_bytes_mean: float
+    """In all, not in a second."""
     start_bytes_most: int
-    """Of the node that received most, which is a seed: in all, not in a second."""
+    """Of the node that received most, which is a seed."""
     rest_bytes_per_s: float
     rest_bytes_per_s_most: float
     listened_to_mean: float
@@ -110,6 +112,7 @@ def _run(world: World, nodes: int, seed: int, everybody_sighted: bool, progress:
         change_s,
         crash_s,
         sum(start_bytes) / nodes / started_s,
+        sum(start_bytes) / nodes,
         max(start_bytes),
         sum(rest) / nodes,
         max(rest),
@@ -166,6 +169,6 @@ def print_report(report: ScaleReport, write: Callable[[str], None] = print) -> N
     )
     write(
         f"  gossip, sync  at rest {report.rest_bytes_per_s:,.0f} bytes/s a node (at most "
-        f"{report.rest_bytes_per_s_most:,.0f}); during the start {report.start_bytes_per_s:,.0f} bytes/s a node, "
-        f"at most {report.start_bytes_most:,} bytes in all"
+        f"{report.rest_bytes_per_s_most:,.0f}); during the start {report.start_bytes_per_s:,.0f} bytes/s a node: "
+        f"{report.start_bytes_mean:,.0f} bytes in all, at most {report.start_bytes_most:,}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.network import Network
-from tests.simulation.process import Call, Process, converged, start
+from tests.simulation.process import Call, Process, agent_at, converged, start
 from tests.unit.protocol.builders import reply
 from zmqagents.errors import LocalProtocolError
 from zmqagents.protocol import frames as f
@@ -147,11 +147,11 @@ def test_unfinished_events_are_handed_back_when_their_receiver_is_killed() -> No
     network.run_until(lambda: len(b.heard) == 3)
     [first, _, _] = a_handling = list(b.node.state.peers[a.node_id].handling)
     assert len(a_handling) == 3
-    b.do(lambda: b.node.event_done(a.node_id, first))
+    b.do(lambda: b.node.event_done(a.node_id, first, [agent_at(b.node_id)]))
     network.run(0.1)
     b.kill()
     network.run_until(lambda: a.lost(b), within_s=1.0)
-    assert a.abandoned == [(b.node_id, "e2"), (b.node_id, "e3")]
+    assert a.dead == [(agent_at(b.node_id), "e2"), (agent_at(b.node_id), "e3")]
     assert a.node.unfinished_events == 0
 
 
@@ -164,18 +164,17 @@ def test_finished_events_are_forgotten_by_their_publisher() -> None:
     assert b.heard == [(a.node_id, f"e{number}") for number in range(50)]
 
 
-def test_end_of_a_handler_from_an_earlier_life_of_the_link_finishes_no_other_event() -> None:
+def test_end_of_a_handler_from_an_earlier_life_of_the_link_finishes_no_event_that_is_sent_again() -> None:
     network = Network()
     a, b = start(network, "a", "b", handler_s=None)
     a.publish(b, "old")
     network.run(0.1)
+    assert a.node.unfinished_events == 1
     [old] = b.node.state.peers[a.node_id].handling
     a.do(lambda: a.node.state.reset_link(a.node.state.peers[b.node_id]))
     a.do(lambda: a.node._greeter.greet_later(a.node.state.peers[b.node_id], network.now_s))
-    network.run(2.0)
-    a.publish(b, "new")
-    network.run_until(lambda: b.heard[-1] == (a.node_id, "new"))
-    b.do(lambda: b.node.event_done(a.node_id, old))
+    network.run_until(lambda: b.heard == [(a.node_id, "old")] * 2, within_s=2.0)
+    b.do(lambda: b.node.event_done(a.node_id, old, [agent_at(b.node_id)]))
     network.run(1.0)
     assert a.node.unfinished_events == 1
 

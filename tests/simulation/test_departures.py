@@ -1,4 +1,4 @@
-"""How links end: with BYE, whose acknowledgement tells what was certainly not executed, in whatever order news comes."""
+"""How links end: BYE's acknowledgement tells what was certainly not executed, in whatever order the news comes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulation.network import Network
 from tests.simulation.process import Call, Process, start
-from tests.unit.protocol.builders import request
+from tests.unit.protocol.builders import event, reply, request
 from zmqagents.errors import LocalProtocolError, WireCode
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.calls import CallLimits
@@ -162,17 +162,44 @@ def test_calls_beyond_the_acknowledgement_of_a_protocol_error_are_undeliverable_
     call = a.call(b)
     network.run(0.5)
     assert b.executed.total() == 4, "a new link takes the place of the old one"
-    assert not ended(call)
+    last = a.call(b)
+    network.run(0.0)
+    b.kill()
+    network.run_until(lambda: ended(call, last), within_s=1.0)
+    assert [call.outcome, last.outcome] == [Fate.PEER_LOST] * 2, "it has said nothing about this life of the link"
+
+
+def test_answer_that_is_given_with_the_last_breath_arrives_before_the_bye() -> None:
+    network = Network()
+    a, b = start(network, "a", "b", handler_s=None)
+    call = a.call(b)
+    network.run(0.1)
+
+    def answer_and_leave() -> None:
+        b.node.answer(a.node_id, reply(call.call_id))
+        b.node.leave()
+
+    b.do(answer_and_leave)
+    network.run_until(lambda: ended(call), within_s=0.1)
+    assert isinstance(call.outcome, f.Reply)
+
+
+def limited(network: Network) -> tuple[Process, Process]:
+    """Two processes that know each other, of which neither ever answers, with small windows."""
+    a, b = (Process(network, name, types=["worker"], handler_s=None, limits=LIMITS) for name in "ab")
+    a.sight(b)
+    network.run(1.0)
+    return a, b
 
 
 @pytest.mark.parametrize("kind", ["call", "event"])
 def test_peer_that_ignores_its_window_loses_its_link(kind: str) -> None:
     network = Network()
-    a, b = (Process(network, name, types=["worker"], handler_s=None, limits=LIMITS) for name in "ab")
-    a.sight(b)
-    network.run(1.0)
+    a, b = limited(network)
+    link = a.node.state.peers[b.node_id].link
     for number in range(2 * LIMITS.calls.window_calls + 1):
-        a.call(b) if kind == "call" else a.publish(b, f"e{number}")
+        link.send(request(number) if kind == "call" else event(f"e{number}"))
+    a.do(lambda: a.node.state.dirty.update({b.node_id: None}))
     network.run(0.1)
     assert [stray.code for stray in b.strays] == [WireCode.TOO_LARGE]
     assert [refusal.code for refusal in a.refusals] == [WireCode.TOO_LARGE]
@@ -184,7 +211,7 @@ def test_peer_that_uses_a_call_id_twice_loses_its_link() -> None:
     network = Network()
     a, b = start(network, "a", "b", handler_s=None)
     call = a.call(b)
-    a.do(lambda: a.node.state.peers[b.node_id].link.send(request(call.call_id)) and None)
+    a.node.state.peers[b.node_id].link.send(request(call.call_id))
     a.call(b)
     network.run(0.1)
     assert [stray.code for stray in b.strays] == [WireCode.BAD_FIELD]
@@ -193,9 +220,7 @@ def test_peer_that_uses_a_call_id_twice_loses_its_link() -> None:
 
 def test_node_that_keeps_to_its_call_window_waits_for_handlers_whose_calls_it_has_given_up() -> None:
     network = Network()
-    a, b = (Process(network, name, types=["worker"], handler_s=None, limits=LIMITS) for name in "ab")
-    a.sight(b)
-    network.run(1.0)
+    a, b = limited(network)
     calls = [a.call(b, deadline_s=0.1 if number < 2 else None) for number in range(LIMITS.calls.window_calls)]
     assert not a.node.can_send(b.node_id)
     assert a.node.can_publish(b.node_id), "events have a window of their own"
@@ -204,3 +229,20 @@ def test_node_that_keeps_to_its_call_window_waits_for_handlers_whose_calls_it_ha
     network.run_until(lambda: a.node.can_send(b.node_id), within_s=0.1)
     assert [call.outcome for call in calls] == [Fate.DEADLINE, Fate.DEADLINE, None, None]
     assert a.node.pending.unanswered(b.node_id) == 2
+
+
+def test_events_beyond_the_window_that_nobody_can_wait_for_are_sent_when_others_have_ended() -> None:
+    network = Network()
+    a, b = limited(network)
+    for number in range(3 * LIMITS.events.window_events):
+        a.publish(b, f"e{number}")
+    network.run(0.1)
+    assert b.heard == [(a.node_id, f"e{number}") for number in range(LIMITS.events.window_events)]
+    assert a.node.unfinished_events == 3 * LIMITS.events.window_events
+    assert not a.node.can_publish(b.node_id)
+    b.handler_s = 0.001
+    for receipt in list(b.node.state.peers[a.node_id].handling):
+        b.do(lambda receipt=receipt: b.node.event_done(a.node_id, receipt, ["worker/a"]))  # type: ignore[misc]
+    network.run_until(lambda: a.node.unfinished_events == 0, within_s=1.0)
+    assert b.heard == [(a.node_id, f"e{number}") for number in range(3 * LIMITS.events.window_events)]
+    assert b.strays == []

@@ -135,6 +135,7 @@ class TestFaultBetweenTwo:
         for _ in range(120):
             network.run(0.5)
             assert a.members == b.members == c.members == {"a", "b", "c"}
+            assert a.node.is_synchronised(), "nobody waits for what it would tell"
         assert standing(a, c) is Standing.UP
         assert [process.node.record.version for process in (a, b, c)] == versions, "nobody had to refute"
 
@@ -206,6 +207,45 @@ class TestAccuser:
         network.run(20.0)
         assert converged(processes)
         assert [process.node.record.version for process in processes] == versions
+
+    def test_refusals_that_were_over_before_it_woke_accuse_nobody(self) -> None:
+        network = Network()
+        a, b = start(network, *"ab")
+        version = b.node.record.version
+        a.freeze(10.0)
+        network.run(3.0)
+        network.wall("a", "b")
+        network.run(0.04)  # b is not refused yet
+        assert not b.lost(a)
+        b.freeze(10.0)
+        network.run(2.0)
+        network.mend("a", "b")
+        network.run(20.0)
+        assert converged([a, b])
+        assert b.node.record.version == version
+
+    def test_waits_begin_anew_when_it_wakes(self) -> None:
+        network = Network()
+        a, b = start(network, *"ab")
+        version = b.node.record.version
+        network.cut("a", "b")
+        network.run(2.0)
+        a.freeze(8.0)
+        b.freeze(8.0)
+        network.run(7.95)
+        network.mend("a", "b")
+        network.run(10.0)
+        assert converged([a, b])
+        assert b.node.record.version == version
+
+    def test_process_that_was_stopped_accuses_nobody_when_it_goes_on(self) -> None:
+        network = Network()
+        processes = start(network, *"abc")
+        versions = [process.node.record.version for process in processes[1:]]
+        processes[0].suspend(30.0)
+        network.run(35.0)
+        network.run_until(lambda: converged(processes), within_s=20.0)
+        assert [process.node.record.version for process in processes[1:]] == versions
 
     def test_process_that_was_asleep_notices_deaths_soon_after(self) -> None:
         network = Network()
@@ -325,9 +365,11 @@ class TestGraves:
 
     def test_dead_are_not_dialled_for_ever(self) -> None:
         network = Network()
-        a, b = start(network, *"ab")
-        b.kill()
-        network.run(700.0)
+        a, _ = start(network, *"ab")
+        network.cut("a", "b")
+        network.run(590.0)
+        assert len(a._dials) == 1, "nobody refuses it"
+        network.run(30.0)
         assert a._dials == {}
 
     def test_joining_does_not_wait_for_the_dead(self) -> None:
@@ -336,3 +378,19 @@ class TestGraves:
         b.kill()
         network.run_until(lambda: bool(a._dials) and a.lost(b), within_s=5.0)
         assert a.node.is_synchronised()
+
+
+class TestOtherVersions:
+    def test_member_whose_versions_do_not_meet_ours_is_no_home_for_agents_here(self) -> None:
+        network = Network()
+        old = Process(network, "old", types=["worker"])
+        both = Process(network, "both", types=["worker"], protocol=(1, 2))
+        new = Process(network, "new", types=["worker"], protocol=(2, 2))
+        for process in (old, new):
+            process.sight(both)
+        network.run_until(lambda: converged([old, both, new]))
+        hosts = [set(process.node.directory.hosts("worker")) for process in (old, both, new)]
+        ids = [process.node_id for process in (old, both, new)]
+        assert hosts == [set(ids[:2]), set(ids), set(ids[1:])]
+        new.kill()
+        network.run_until(lambda: converged([old, both]), within_s=KILL_KNOWN_S)

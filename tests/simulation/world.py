@@ -6,16 +6,20 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.simulation.faults import ALL, GENTLE, LIVES, Fault, Faults, name_of
-from tests.simulation.invariants import ALWAYS, Violation
+from tests.simulation.faults import ALL, GENTLE, LIVES, MOVES, Fault, Faults, name_of
+from tests.simulation.invariants import ALWAYS, Violation, is_keyed
 from tests.simulation.network import Network
-from tests.simulation.process import SLOW, STUCK, Call, Process, converged
+from tests.simulation.application import SLOW, STUCK, name_of
+from tests.simulation.process import Process, converged
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.ids import NodeId, make_node_id
+from zmqagents.protocol.ids import AgentKey, make_node_id
 from zmqagents.protocol.link import LinkLimits
+from zmqagents.protocol.placement import Policy
+from zmqagents.protocol.records import HostedType
 from zmqagents.protocol.state import NodeLimits
 
 STEP_S = 0.05
+CHANCES = 4  # to call and to publish, of each process in each step
 LOOK_EVERY = 4
 """Steps between two looks at what must hold at every moment (memory: every step)."""
 CONVERGED_WITHIN_S = 20.0
@@ -24,6 +28,13 @@ ANSWERED_WITHIN_S = 3.0
 LAST_TRIES = 2
 FORGOTTEN_AFTER_S = 6.0
 SEEDS = 2  # how many of the ports everybody is told of
+AGENTS = [
+    *(f"worker/{number}" for number in range(10)),
+    *(f"mover/{number}" for number in range(5)),
+    *(f"any/{number}" for number in range(2)),
+]
+POLICIES = {"worker": Policy.BY_KEY, "mover": Policy.REBALANCE, "any": Policy.LEAST_LOADED}
+WEIGHTS = (1, 1, 2)
 SMALL_WINDOW = LinkLimits(window_frames=4, batch_frames=2)
 
 
@@ -56,7 +67,10 @@ class Report:
     calls: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     events: int = 0
-    handed_back: int = 0
+    dead: int = 0
+    """Events that were given up, one for each recipient."""
+    moved: int = 0
+    """Agents that went from one process to another."""
     converged_s: float = 0.0
     """From the end of the last fault until all knew all."""
     envelopes: int = 0
@@ -70,6 +84,7 @@ class World:
         self.scenario = scenario
         self.network = Network(scenario.seed)
         self.network.tracer = tracer
+        self.agents = AGENTS
         self.random = self.network.random
         self.everybody: list[Process] = []
         self.at_place: dict[str, Process] = {}
@@ -91,7 +106,7 @@ class World:
     @property
     def gentle(self) -> bool:
         """Whether no call and no event may fail."""
-        return self.scenario.faults <= GENTLE
+        return self.scenario.faults <= GENTLE or self.scenario.faults <= MOVES
 
     @property
     def kills_only(self) -> bool:
@@ -104,7 +119,8 @@ class World:
             self.network,
             f"{place}.{len(self.everybody)}",
             port=place,
-            types=["worker"],
+            hosted=self._hosted(),
+            joining=True,
             handler_s=0.02,
             limits=self._limits,
             label=place,
@@ -116,6 +132,10 @@ class World:
         self.at_place[place] = process
         process.seed(*self._places[:SEEDS])
         return process
+
+    def _hosted(self, *more: str) -> dict[str, HostedType]:
+        hosted = {name: HostedType(policy.value, self.random.choice(WEIGHTS)) for name, policy in POLICIES.items()}
+        return hosted | {name: HostedType(Policy.BY_KEY.value, 1) for name in more}
 
     # -- a run -------------------------------------------------------------------------------------------------
 
@@ -140,7 +160,7 @@ class World:
         for number in range(round(self.scenario.seconds / STEP_S)):
             self._faults.step(STEP_S)
             for process in self.alive:
-                if not process.is_held_up:
+                if process.is_active and not process.is_held_up:
                     self._work(process)
             network.run(STEP_S)
             self._look(thorough=number % LOOK_EVERY == 0)
@@ -150,8 +170,8 @@ class World:
         self._come_to("all know all again", self.is_converged, CONVERGED_WITHIN_S)
         self.converged_s = network.now_s - healed_s
         self._come_to("all is quiet", self.is_quiet, QUIET_WITHIN_S)
-        self._last_calls()
         network.run(FORGOTTEN_AFTER_S)
+        self._last_calls()
         for invariant in self.invariants:
             invariant.check_end()
 
@@ -169,67 +189,74 @@ class World:
                 invariant.check()
 
     def is_converged(self) -> bool:
-        """Whether those alive know one another and nobody else."""
-        return converged(self.alive)
+        """Whether those alive are full members, and know one another and nobody else."""
+        return all(process.is_active for process in self.alive) and converged(self.alive)
 
     def is_quiet(self) -> bool:
         """Whether nobody waits for anything."""
         return self.is_converged() and all(
             len(process.node.pending) == process.node.unfinished_events == len(process.node.served) == 0
+            and not process.open_calls()
+            and process.node.agency.is_empty
             for process in self.alive
         )
 
     def _state(self) -> str:
-        known = "; ".join(
-            f"{one.name} knows {sorted(record.node_id.hex()[:6] for record in one.node.membership.live())}"
-            f", waits for {len(one.node.pending)} calls and {one.node.unfinished_events} events"
-            f", serves {len(one.node.served)}"
+        return "; ".join(
+            f"{one.name} ({one.node.record.phase.name.lower()}) knows"
+            f" {[self.network.names[record.node_id] for record in one.node.membership.live()]},"
+            f" waits for {[str(call) for call in one.open_calls()[:3]]} and {one.node.unfinished_events} events,"
+            f" serves {len(one.node.served)}, holds for {list(one.node.agency.residents.holding)[:3]}"
             for one in self.alive
         )
-        return known + "; " + ", ".join(f"{one.name} is {one.node_id.hex()[:6]}" for one in self.alive)
 
     # -- work --------------------------------------------------------------------------------------------------
 
     def _work(self, process: Process) -> None:
-        others = [record.node_id for record in process.node.membership.live() if record.node_id != process.node_id]
-        for target in others:
-            if self.random.random() < self._busyness and process.node.can_send(target):
-                self._call(process, target)
-            if self.random.random() < self._busyness and process.node.can_publish(target):
-                prefix = SLOW if self.random.random() < 0.05 else "e"
-                process.publish(target, f"{prefix}{len(process.published)}")
+        for _ in range(CHANCES):
+            if self.random.random() < self._busyness:
+                self._ask(process, self.random.choice(AGENTS))
+            if self.random.random() < self._busyness:
+                recipients = self.random.sample(AGENTS, self.random.choice((1, 1, 3)))
+                process.tell(recipients, SLOW if self.random.random() < 0.05 else "e")
         if self.random.random() < 0.01:
-            process.change_record(["worker", f"type{self.random.randrange(5)}"])
+            types = self._hosted(f"type{self.random.randrange(5)}") if self.random.random() < 0.3 else None
+            process.change_record_to(types)
 
-    def _call(self, process: Process, target: NodeId) -> None:
+    def _ask(self, process: Process, key: AgentKey) -> None:
         kind = self.random.random()
         deadline_s = self.random.choice((None, None, 0.01, 2.0))
-        text = "call"
-        if kind < 0.05:
+        text, cancelled_after_s = "call", None
+        if kind < 0.03:
             text, deadline_s = STUCK, self.random.uniform(0.1, 2.0)
-        elif kind < 0.15:
+        elif kind < 0.06:
+            text, deadline_s, cancelled_after_s = STUCK, None, self.random.uniform(0.1, 2.0)
+        elif kind < 0.12:
+            cancelled_after_s = self.random.uniform(0, 0.1)
+        elif kind < 0.2:
             text = SLOW
-        call = process.call(target, text, deadline_s=deadline_s)
-        if self.random.random() < 0.1:
-            self.network.after(self.random.uniform(0, 0.1), lambda: self._cancel(process, call))
-
-    def _cancel(self, process: Process, call: Call) -> None:
-        if process.alive and not process.is_held_up and not call.outcomes:
-            process.cancel(call)
+        call = process.ask(key, text, deadline_s=deadline_s)
+        if cancelled_after_s is not None:
+            process.after(cancelled_after_s, lambda: process.give_up(call))
 
     def _last_calls(self) -> None:
-        """Now that all is well, everybody calls everybody and is answered; soon, if a link's other end was lost."""
-        ways = [(one, other) for one in self.alive for other in self.alive if one is not other]
+        """Now that all is well, everybody calls every agent and is answered; soon, if a link's other end was lost."""
+        left = [(one, key) for one in self.alive for key in AGENTS]
+        where: dict[AgentKey, bytes] = {}
         for _ in range(LAST_TRIES):
-            calls = [(one, other, one.call(other, "last")) for one, other in ways]
-            for one, other in ways:
-                one.publish(other, f"last{len(one.published)}")
-            ended = lambda: all(call.outcomes for _, _, call in calls)  # noqa: B023, E731
-            self._come_to("everybody answers everybody", ended, ANSWERED_WITHIN_S)
-            ways = [(one, other) for one, other, call in calls if not isinstance(call.outcomes[0], f.Reply)]
+            calls = [one.ask(key, "last") for one, key in left]
+            for one, key in left:
+                one.tell([key], "last")
+            self._come_to("everybody is answered", lambda: not any(call.is_open for call in calls), ANSWERED_WITHIN_S)  # noqa: B023
+            for call in calls:
+                answer = call.outcomes[0]
+                if isinstance(answer, f.Reply) and where.setdefault(call.key, answer.payload) != answer.payload:
+                    if is_keyed(call.key):
+                        raise Violation("single home", f"{call.key} answers as {where[call.key]!r} and {answer.payload!r}")
+            left = [(call.process, call.key) for call in calls if not isinstance(call.outcomes[0], f.Reply)]
             self._come_to("all is quiet", self.is_quiet, ANSWERED_WITHIN_S)
-        if ways:
-            raise Violation("everybody answers everybody", ", ".join(f"{one.name} {other.name}" for one, other in ways))
+        if left:
+            raise Violation("everybody is answered", ", ".join(f"{one.name} for {key}" for one, key in left))
 
     # -- the report --------------------------------------------------------------------------------------------
 
@@ -240,21 +267,15 @@ class World:
         report.envelopes = self.network.envelopes
         report.virtual_s = self.network.now_s - 1_000.0
         for process in self.everybody:
-            report.calls += len(process.calls)
+            report.calls += len(process.asked)
             report.events += len(process.published)
-            report.handed_back += len(process.abandoned)
-            for call in process.calls:
-                report.outcomes[_name_of(process, call)] += 1
+            report.dead += len(process.dead)
+            report.moved += len(process.evicted)
+            for call in process.asked:
+                open_ = "open" if process.alive else "caller died"
+                end = name_of(call.outcomes[0]) if call.outcomes else "given up" if call.cancelled else open_
+                report.outcomes[end] += 1
         return report
-
-
-def _name_of(process: Process, call: Call) -> str:
-    if call.outcomes:
-        outcome = call.outcomes[0]
-        return outcome.name.lower() if not isinstance(outcome, tuple) else type(outcome).__name__.lower()
-    if call.cancelled:
-        return "cancelled"
-    return "open" if process.alive else "caller died"
 
 
 def _place_of(error: BaseException) -> str:

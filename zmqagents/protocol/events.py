@@ -7,6 +7,7 @@ counts too, for a sender that doesn't.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -40,21 +41,37 @@ class Sent(NamedTuple):
 
 
 class EventOutbox:
-    """The unfinished events of one link, by sequence number."""
+    """The unfinished events of one link, by sequence number.
 
-    __slots__ = ("_events", "_limits", "_load")
+    A publisher asks ``has_room`` first, and waits. Events that this node only sends on, and those that had another
+    home, can't: those beyond the window are kept here until it has room. They are bounded where they came from.
+    """
+
+    __slots__ = ("_events", "_later", "_limits", "_load")
 
     def __init__(self, limits: EventLimits | None = None) -> None:
         self._limits = limits or EventLimits()
         self._events: dict[int, Sent] = {}
+        self._later: deque[Sent] = deque()
         self._load = Load()
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._events) + len(self._later)
 
     def has_room(self) -> bool:
         """Whether one more event may be sent; always, if there is none."""
+        return not self._later and self._fits()
+
+    def _fits(self) -> bool:
         return self._load.fits(self._limits.window_events, self._limits.window_bytes)
+
+    def keep(self, event: Event, weight: int, origin: Origin | None = None) -> None:
+        """The event is to be sent when there is room, in its turn."""
+        self._later.append(Sent(event, weight, origin))
+
+    def take(self) -> Sent | None:
+        """The next event that was kept and that there is room for now."""
+        return self._later.popleft() if self._later and self._fits() else None
 
     def sent(self, number: int, event: Event, weight: int | None = None, origin: Origin | None = None) -> None:
         """The event left with this sequence number."""
@@ -73,9 +90,10 @@ class EventOutbox:
         return finished
 
     def drain(self) -> list[Sent]:
-        """The link was reset: everything unfinished, in order."""
-        events = list(self._events.values())
+        """The link was reset: everything unfinished, and what was kept, in order."""
+        events = [*self._events.values(), *self._later]
         self._events.clear()
+        self._later.clear()
         self._load = Load()
         return events
 

@@ -72,19 +72,12 @@ class Membership:
         self._tombstones: OrderedDict[NodeId, tuple[int, float]] = OrderedDict()  # id -> (version, since_s)
         self._held: set[bytes] = set()  # the entries' bytes: news that is none costs one look-up, and no decoding
         self._digest = 0
-        self._put(encode_record(own), own)
+        self.own = own
+        """Our record as published; ``publish`` replaces it."""
+        self.own_encoded = encode_record(own)
+        self._put(self.own_encoded, own)
 
     # -- our own record ----------------------------------------------------------------------------------------
-
-    @property
-    def own(self) -> Record:
-        """Our record as published."""
-        return self._entries[self._own_id].record
-
-    @property
-    def own_encoded(self) -> bytes:
-        """Our record's bytes."""
-        return self._entries[self._own_id].encoded
 
     def publish(self, record: Record) -> Record:
         """Replace our record by ``record`` with the next version; returns it."""
@@ -256,6 +249,8 @@ class Membership:
             self._held.discard(old.encoded)
         self._entries[node_id] = _Entry(encoded, record, mark)
         self._held.add(encoded)
+        if node_id == self._own_id:
+            self.own, self.own_encoded = record, encoded
 
     def _remove(self, node_id: NodeId, version: int, now_s: float) -> None:
         entry = self._entries.pop(node_id, None)

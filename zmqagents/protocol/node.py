@@ -114,6 +114,7 @@ class Node:
         self.publish_record(replace(self.record, phase=Phase.LEFT))
         for peer in self.state.peers.values():
             peer.farewell = is_up(peer)
+            self.state.dirty[peer.node_id] = None
 
     @property
     def _has_left(self) -> bool:
@@ -309,9 +310,9 @@ class Node:
         if frame.code:
             self.state.effects.append(PeerRefused(peer.node_id, frame.code, frame.text[:1_000]))
         member = self.membership.get(peer.node_id) is not None
-        # What the header acknowledges was the peer's last word; after a refusal there may have been no word at all.
-        self.state.reset_link(peer, certain=frame.code not in REFUSALS)
+        peer.said_bye = frame.code not in REFUSALS  # who refuses us may never have adopted our session
         if frame.code and member:
+            self.state.reset_link(peer)
             peer.greet_at_s = None
             if frame.code not in REFUSALS:
                 self._greeter.greet_later(peer, now_s)

@@ -30,6 +30,8 @@ class Peer:
     """Its events that are being handled here."""
     farewell: bool = False
     """Whether BYE goes out behind the next transmission."""
+    said_bye: bool = False
+    """Whether it has said BYE on this life of the link: it reads nothing that it has not acknowledged."""
     done: list[int] = field(default_factory=list)
     """Numbers of its events that are finished here and not yet told."""
     greet_at_s: float | None = None

@@ -118,12 +118,8 @@ class NodeState:
         else:
             self.effects.append(CallEnded(token, node_id, outcome))
 
-    def reset_link(self, peer: Peer, *, certain: bool = False) -> None:
-        """End the link's life (SPEC.md section 4): calls end, unfinished events are handed back.
-
-        ``certain`` says that the peer has read no frame that it has not acknowledged and won't read any: it has said
-        BYE.
-        """
+    def reset_link(self, peer: Peer) -> None:
+        """End the link's life (SPEC.md section 4): calls end, unfinished events are handed back."""
         was_up = peer.link.status is Status.UP
         abandoned = peer.link.reset(self._take_session())
         peer.pulled_at_s = -math.inf
@@ -132,7 +128,8 @@ class NodeState:
         peer.done.clear()
         peer.controls.clear()
         self.counters.resets += was_up
-        unread = [*abandoned.maybe_delivered, *abandoned.never_sent] if certain else abandoned.never_sent
+        unread = [*abandoned.maybe_delivered, *abandoned.never_sent] if peer.said_bye else abandoned.never_sent
+        peer.said_bye = False
         not_executed = {entry.frame.call_id for entry in unread if isinstance(entry.frame, Request | Agent)}
         for call_id, token in self.pending.lose_peer(peer.node_id):
             fate = Fate.UNDELIVERABLE if call_id in not_executed else Fate.PEER_LOST

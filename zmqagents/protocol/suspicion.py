@@ -114,11 +114,6 @@ class Suspicions:
         if peer is not None:
             peer.unreachable = False
 
-    def clear(self) -> None:
-        """Whatever was suspected so far rests on nothing."""
-        for node_id in list(self._suspects):
-            self.forget(node_id)
-
     def answered(self, peer: Peer, frame: f.Probed, now_s: float) -> None:
         """A PROBED came."""
         suspicion = self._suspects.get(frame.node)

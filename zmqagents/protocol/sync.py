@@ -56,6 +56,7 @@ class Sync:
         self._asked: NodeId | None = None
         """Who was last chosen because its digest differs; it is asked as soon as there is a link."""
         self._asked_at_s = -math.inf
+        self._first_pull_at_s = -math.inf
         self._told_by: set[NodeId] = set()
 
     @property
@@ -106,9 +107,7 @@ class Sync:
             state.effects.append(Publish(encode_gossip(beat)))
             state.membership.expire(now_s)
             if not self.has_enough:
-                for peer in state.peers.values():
-                    if not peer.synced:
-                        self.pull(peer, now_s)  # the answer to the first one may have been lost with its path
+                self._pull_unsynced(now_s)  # an answer may have been lost with its path
         state.wake_by(self._heartbeat_at_s)
         self._settle(now_s)
 
@@ -159,17 +158,14 @@ class Sync:
         was_large = membership.is_large
         learned: list[tuple[NodeId, bytes]] = []
         buried: list[tuple[NodeId, int]] = []
-        own = membership.own
         for encoded in membership.unheld(records):
             try:
-                change = membership.merge(encoded, now_s)
+                change = self.merge(encoded, now_s)
             except RemoteProtocolError as error:
                 self._strayed(source, error)
             else:
                 if change is not None:
-                    self._changed(change, now_s)
                     learned.append((change.record.node_id, encoded))
-        self.own_changed(own)
         for node_id, version in deaths:
             try:
                 if self._heard_of_death(node_id, version, now_s):
@@ -238,17 +234,26 @@ class Sync:
         if now_s - peer.pulled_at_s < PULL_EVERY_S:
             return
         peer.pulled_at_s = now_s
+        if not self._told_by:
+            self._first_pull_at_s = now_s
         self._state.counters.pulls += 1
         self._state.control(peer, f.SyncPull(1, self._state.membership.versions()))
+
+    def _pull_unsynced(self, now_s: float) -> None:
+        for peer in self._state.peers.values():
+            if not peer.synced:
+                self.pull(peer, now_s)
 
     def link_up(self, peer: Peer, now_s: float) -> None:
         """The link is up: tell the peer if it is held for dead here, and ask for what it knows, if need be."""
         buried = self._state.membership.buried_at(peer.node_id)
         if buried is not None:
             self._state.control(peer, f.SyncPush(0, True, [[peer.node_id, buried]], pack_records([])))
-        if peer.node_id == self._asked or not (peer.synced or self.has_enough):
+        if peer.node_id == self._asked:
             self._asked = None
-            self.pull(peer, now_s)
+        elif peer.synced or self.has_enough or (not self._told_by and now_s - self._first_pull_at_s < PULL_EVERY_S):
+            return  # the first answer is the whole table, and makes the next ones short: it is waited for
+        self.pull(peer, now_s)
 
     def pulled(self, peer: Peer, frame: f.SyncPull, now_s: float) -> None:
         """Answer a SYNC_PULL."""
@@ -269,7 +274,10 @@ class Sync:
         relay = frame.token == 0 or len(self._told_by) > 0
         self._learn(unpack_records(frame.payload), frame.dead, peer.node_id, now_s, relay=relay)
         if frame.token and frame.last:
+            first = not self._told_by
             self._has_told(peer)
+            if first:
+                self._pull_unsynced(now_s)
 
     def _heard_of_death(self, node_id: NodeId, version: int, now_s: float) -> bool:
         """Others say that the node is dead; whether that makes it so here, where it was a member."""

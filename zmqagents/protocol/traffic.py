@@ -99,9 +99,15 @@ class Traffic:
         if peer is None:
             return False
         weight = weight_bytes(event)
-        peer.outbox.sent(peer.link.send(event, weight), event, weight, origin)
-        self._state.dirty[node_id] = None
+        if peer.outbox.has_room():
+            self._put(peer, event, weight, origin)
+        else:
+            peer.outbox.keep(event, weight, origin)
         return True
+
+    def _put(self, peer: Peer, event: f.Event, weight: int, origin: Origin | None) -> None:
+        peer.outbox.sent(peer.link.send(event, weight), event, weight, origin)
+        self._state.dirty[peer.node_id] = None
 
     def event_done(self, node_id: NodeId, receipt: int, recipients: list[AgentKey]) -> None:
         """The handlers of these recipients of an event have ended; ``receipt`` came with it."""
@@ -140,6 +146,8 @@ class Traffic:
         elif isinstance(frame, f.EventDone):
             for sent in peer.outbox.done(frame.numbers):
                 self.agency.routes.done(sent)
+            while (kept := peer.outbox.take()) is not None:
+                self._put(peer, *kept)
         elif isinstance(frame, f.Event):
             peer.handling.check()
             receipt = state.take_receipt()

@@ -67,6 +67,8 @@ class Watch:
         self._dials = dials
         self.suspicions = Suspicions(state, self, dials.reach, bury)
         self._check_at_s: float | None = None
+        self._awake_at_s: float | None = None
+        """When what waited to be read while this node was asleep has been read; None if it was not asleep."""
         self._bury = bury
         self._pinged: dict[NodeId, bool] = {}
         """Who is judged again in a moment, because a PING on its own connection shows whether that is up; and whether
@@ -151,13 +153,17 @@ class Watch:
     # -- time --------------------------------------------------------------------------------------------------
 
     def has_stalled(self, now_s: float) -> bool:
-        """Whether this node has been asleep, and ``tick`` has not been called since."""
-        return self._check_at_s is not None and now_s - self._check_at_s > ASLEEP_S
+        """Whether this node has been asleep, and has not been awake for a while since."""
+        return self._awake_at_s is not None or (self._check_at_s is not None and now_s - self._check_at_s > ASLEEP_S)
 
     def tick(self, now_s: float) -> bool:
         """Judge whom time has come for; whether everybody was."""
-        if self.has_stalled(now_s):
+        if self._check_at_s is not None and now_s - self._check_at_s > ASLEEP_S:
+            self._awake_at_s = now_s + CHECK_S
             self._forgive(now_s)
+        elif self._awake_at_s is not None and self._awake_at_s <= now_s:
+            self._awake_at_s = None
+            self._forgive(now_s)  # what has been read since then is old, too
         if self._pinged and self._look_at_s <= now_s:
             pinged, self._pinged = self._pinged, {}
             for node_id, said_dead in pinged.items():
@@ -168,7 +174,7 @@ class Watch:
         due = self._check_at_s is None or self._check_at_s <= now_s
         if due:
             self._check_at_s = now_s + CHECK_S
-        self.suspicions.tick(now_s)
+        self.suspicions.tick(now_s)  # drops those that rested on what was forgiven
         self._state.wake_by(self._check_at_s or now_s)
         if self._pinged:
             self._state.wake_by(self._look_at_s)
@@ -176,7 +182,6 @@ class Watch:
 
     def _forgive(self, now_s: float) -> None:
         self._dials.restart(now_s)
-        self.suspicions.clear()
         self._pinged.clear()
         for peer in self._state.peers.values():
             peer.stuck_since_s = None

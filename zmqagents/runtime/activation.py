@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import logging
 import warnings
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias, cast
 
@@ -28,20 +29,34 @@ Factory: TypeAlias = (
 
 
 class _Gate:
-    """Where messages wait, in order, while the agent they are for is being made."""
+    """Where messages wait, in order, while the agent they are for is being made by one of them."""
 
     def __init__(self) -> None:
-        self._waiting: list[asyncio.Future[Agent | None]] = []
+        self._waiting: deque[asyncio.Future[Agent | None]] = deque()
 
     async def enter(self) -> Agent | None:
-        """The agent, or the exception of its factory; None if nobody makes it any more."""
+        """The agent, or the exception of its factory; None if whoever was making it has been cancelled: make it."""
         waiter: asyncio.Future[Agent | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
-        return await waiter
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None and waiter.result() is None:
+                self.hand_over()
+            raise
+
+    def hand_over(self) -> bool:
+        """Let the first that waits make the agent; False if nobody waits."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return True
+        return False
 
     def let_out(self, agent: Agent | None, error: BaseException | None) -> bool:
-        """Give those who wait the outcome, which may be neither; whether there were any."""
-        waiting, self._waiting = self._waiting, []
+        """Give those who wait the outcome; whether there were any."""
+        waiting, self._waiting = self._waiting, deque()
         for waiter in waiting:
             if waiter.done():
                 continue
@@ -114,21 +129,22 @@ class Agents:
 
         LookupError if its type is not hosted here; else whatever the factory raises.
         """
-        while (gate := self._gates.get(key)) is not None:
+        gate = self._gates.get(key)
+        if gate is not None:
             made = await gate.enter()
             if made is not None:
                 return made
-        agent = self.instances.get(key)
-        if agent is not None:
-            return agent
+        else:
+            agent = self.instances.get(key)
+            if agent is not None:
+                return agent
+            gate = self._gates[key] = _Gate()
         identity = parse_agent_id(key)
-        factory = self._factory_of(identity)
-        gate = self._gates[key] = _Gate()
         try:
-            agent = self.instances[key] = await self._make(factory, identity)
-        except asyncio.CancelledError:  # of the message that came first; the next one makes the agent
-            del self._gates[key]
-            gate.let_out(None, None)
+            agent = self.instances[key] = await self._make(self._factory_of(identity), identity)
+        except asyncio.CancelledError:  # of the message that makes it; the next one does
+            if not gate.hand_over():
+                del self._gates[key]
             raise
         except BaseException as error:
             self._open(key, gate, None, error)

@@ -167,7 +167,7 @@ class Outbound:
     async def _handle_here(self, call: Call, context: MessageContext) -> Any:
         def starting() -> None:
             if call.deadline_s is not None and call.deadline_s <= self._driver.now_s:
-                raise CallTimeoutError(f"the deadline of a call to {call.recipient} passed before its handler could start")
+                raise CallTimeoutError(f"the deadline of a call to {call.recipient} passed before its handler started")
 
         try:
             with until(call.deadline_s):
@@ -300,6 +300,8 @@ class Outbound:
     ) -> f.Reply | f.Error | Fate:
         payload = b"" if argument is None else _to_json(argument)
         check_size(payload, self._config.max_message_bytes, record)
+        if not self._node.can_send(record.node_id):
+            await self._driver.wait_for_room(record.node_id, self._node.can_send, self._send_wait_s(deadline_s))
         frame = f.Agent(self._node.pending.next_id(), operation, key, self._remaining_ms(deadline_s), payload)
         return await self._exchange(record.node_id, frame, deadline_s, None)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tests.simulation.invariants.base import Invariant, Run, Violation
+from tests.simulation.invariants.base import Invariant, Run, Violation, is_keyed
 from tests.simulation.invariants.calls import Executed, HandlersEnd, NoFailure, OneOutcome
 from tests.simulation.invariants.events import EventOrder, NoEventLost
 from tests.simulation.invariants.membership import Converged, NoResurrection, NothingIllegal
 from tests.simulation.invariants.memory import Bounded
+from tests.simulation.invariants.placement import SingleHome, StateKept
 
-__all__ = ["ALWAYS", "Invariant", "Run", "Violation"]
+__all__ = ["ALWAYS", "Invariant", "Run", "Violation", "is_keyed"]
 
 ALWAYS: tuple[type[Invariant], ...] = (
     Executed,
@@ -20,6 +21,8 @@ ALWAYS: tuple[type[Invariant], ...] = (
     NoResurrection,
     NothingIllegal,
     Converged,
+    SingleHome,
+    StateKept,
     Bounded,
 )
-"""Every one of them; single home is added where agents are placed."""
+"""Every one of them."""

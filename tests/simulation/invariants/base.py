@@ -7,6 +7,7 @@ from typing import Protocol
 
 from tests.simulation.network import Network
 from tests.simulation.process import Process
+from zmqagents.protocol.ids import AgentKey
 
 
 class Violation(AssertionError):
@@ -16,6 +17,11 @@ class Violation(AssertionError):
         super().__init__(f"{invariant}: {text}")
         self.invariant = invariant
         self.text = text
+
+
+def is_keyed(key: AgentKey) -> bool:
+    """Whether the key binds the agent to one home."""
+    return not key.startswith("any/")
 
 
 class Run(Protocol):
@@ -30,6 +36,10 @@ class Run(Protocol):
 
     @property
     def alive(self) -> Sequence[Process]: ...
+
+    @property
+    def agents(self) -> Sequence[AgentKey]:
+        """Those that are called."""
 
     @property
     def gentle(self) -> bool:

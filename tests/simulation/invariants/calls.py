@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from tests.simulation.invariants.base import Invariant
-from tests.simulation.process import Call, Process
+from collections import Counter
+
+from tests.simulation.application import name_of
+from tests.simulation.clients import AgentCall
+from tests.simulation.invariants.base import Invariant, Run
+from tests.simulation.process import Process
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.effects import Fate
+from zmqagents.protocol.ids import NodeId
 
 LATE_S = 0.5  # a deadline is noticed with the next tick
+FAIR_ENDS = {"reply", "deadline"}
+"""How a call may end when nothing is so wrong that it could fail."""
 
 
 class OneOutcome(Invariant):
@@ -21,41 +28,50 @@ class OneOutcome(Invariant):
             for call in process.open_calls():
                 late = call.deadline_s is not None and call.begun_s + call.deadline_s + LATE_S < now_s
                 if late and not process.was_held_up(call.begun_s):
-                    raise self.fail(f"{process.name}'s call {call.call_id} goes on past its deadline")
+                    raise self.fail(f"{process.name}'s {call} goes on past its deadline")
 
     def check_end(self) -> None:
         for process in self.run.everybody:
-            for call in process.calls:
+            for call in process.asked:
                 wanted = (0,) if call.cancelled else (1,) if process.alive else (0, 1)
                 if len(call.outcomes) not in wanted:
-                    raise self.fail(f"{process.name}'s call {call.call_id} has the outcomes {call.outcomes}")
+                    raise self.fail(f"{process.name}'s {call} has the outcomes {call.outcomes}")
 
 
 class Executed(Invariant):
-    """At most once; exactly once if it was answered; not at all if it is said to be undeliverable."""
+    """At most once wherever it went; exactly once if it was answered; not at all if it is undeliverable."""
 
     name = "at most once"
 
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self._read: Counter[NodeId] = Counter()
+        self._ran: Counter[str] = Counter()
+        self._where: dict[str, str] = {}
+
     def check(self) -> None:
         for process in self.run.everybody:
-            if process.repeated:
-                raise self.fail(f"{process.name} ran {process.repeated} more than once")
+            for _, message_id in process.ran[self._read[process.node_id] :]:
+                self._ran[message_id] += 1
+                if self._ran[message_id] > 1:
+                    raise self.fail(f"{process.name} ran {message_id}, which ran at {self._where[message_id]}")
+                self._where[message_id] = process.name
+            self._read[process.node_id] = len(process.ran)
 
     def check_end(self) -> None:
         self.check()
-        by_id = {process.node_id: process for process in self.run.everybody}
-        for caller in self.run.everybody:
-            for call in caller.calls:
-                self._check_call(caller, by_id[call.peer], call)
+        for process in self.run.everybody:
+            for call in process.asked:
+                self._check_call(process, call)
 
-    def _check_call(self, caller: Process, target: Process, call: Call) -> None:
-        executions = target.executed[caller.node_id, call.call_id]
+    def _check_call(self, caller: Process, call: AgentCall) -> None:
         outcome = call.outcomes[0] if call.outcomes else None
+        where = self._where.get(call.message_id)
         if isinstance(outcome, f.Reply):
-            if executions != 1 or outcome.payload.decode() != f"{target.name} {call.target}":
-                raise self.fail(f"{caller.name}'s call {call.call_id}: {executions} executions, answered {outcome}")
-        elif outcome is Fate.UNDELIVERABLE and executions:
-            raise self.fail(f"{caller.name}'s call {call.call_id} is undeliverable, yet {target.name} ran it")
+            if outcome.payload.decode() != f"{where} {call.text}":
+                raise self.fail(f"{caller.name}'s {call} was answered {outcome}, and ran at {where}")
+        elif outcome is Fate.UNDELIVERABLE and where is not None:
+            raise self.fail(f"{caller.name}'s {call} is undeliverable, yet {where} ran it")
 
 
 class HandlersEnd(Invariant):
@@ -66,11 +82,11 @@ class HandlersEnd(Invariant):
     def check_end(self) -> None:
         for process in self.run.alive:
             if process.running:
-                raise self.fail(f"{process.name} still handles {list(process.running)[:3]}")
+                raise self.fail(f"{process.name} still handles {next(iter(process.running.values()))}")
 
 
 class NoFailure(Invariant):
-    """Under gentle faults a call is answered, unless its own deadline passes."""
+    """Under gentle faults a call is answered, unless its own deadline passes; and no event is given up."""
 
     name = "no failure under gentle faults"
 
@@ -78,9 +94,8 @@ class NoFailure(Invariant):
         if not self.run.gentle:
             return
         for process in self.run.everybody:
-            for call in process.calls:
-                if call.outcomes and not isinstance(call.outcomes[0], f.Reply | f.Error):
-                    if call.outcomes[0] is not Fate.DEADLINE:
-                        raise self.fail(f"{process.name}'s call {call.call_id} ended as {call.outcomes[0]}")
-            if process.abandoned:
-                raise self.fail(f"{process.name} was handed back events {process.abandoned[:3]}")
+            for call in process.asked:
+                if call.outcomes and name_of(call.outcomes[0]) not in FAIR_ENDS:
+                    raise self.fail(f"{process.name}'s {call} ended as {call.outcomes[0]}")
+            if process.dead:
+                raise self.fail(f"{process.name} gave up events {process.dead[:3]}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tests.simulation.invariants.base import Invariant, Run, Violation
-from tests.simulation.process import Process, Seen, converged
+from tests.simulation.application import Seen
+from tests.simulation.process import Process, converged
 from zmqagents.errors import WireCode
 from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.membership import TOMBSTONE_LIFE_S, Change
 
-AGENTS = [f"worker/{number}" for number in range(20)]
 EXPECTED_STRAYS = {WireCode.WRONG_NODE, WireCode.ILLEGAL_NOW}
 """What a process that comes to a dead one's port, or back from the dead, has to expect."""
 
@@ -60,7 +60,7 @@ class Converged(Invariant):
         alive = self.run.alive
         if not converged(alive):
             raise self.fail("; ".join(f"{one.name} knows {sorted(one.members)}" for one in alive))
-        homes = {tuple(process.node.directory.home(agent) for agent in AGENTS) for process in alive}
+        homes = {tuple(process.node.directory.home(agent) for agent in self.run.agents) for process in alive}
         if len(homes) != 1 or not set(*homes) <= {process.node_id for process in alive}:
             raise self.fail("they seek an agent at different places")
         for process in alive:

@@ -10,13 +10,17 @@ from tests.simulation.process import Process
 from zmqagents.protocol.calls import SPARE_DEADLINES
 from zmqagents.protocol.directory import MAX_CACHED_TOPICS
 from zmqagents.protocol.link import Link
+from zmqagents.protocol.graves import MAX_GRAVES
 from zmqagents.protocol.membership import MAX_TOMBSTONES
 from zmqagents.protocol.node import MAX_CONTROLS
 from zmqagents.protocol.peers import Peer
+from zmqagents.protocol.suspicion import MAX_QUESTIONS
+from zmqagents.protocol.windows import EXCESS
 
 Size: TypeAlias = tuple[str, int, int]
 """What is measured, how much there is of it, and how much there may be."""
 
+MOST_WAITING = 4_096  # events that wait for their agents' ways: what a run publishes while one node is held up
 ANSWERS = 256  # replies, EVENT_DONEs and CANCELs wait for no window: as many as there are handlers, and calls given up
 
 
@@ -34,23 +38,34 @@ class Bounded(Invariant):
 
     def _sizes(self, process: Process) -> Iterator[Size]:
         node = process.node
-        lives = len(self.run.everybody)
+        contacts, agency = node.contacts, node.agency
+        lives, members = len(self.run.everybody), node.membership.live_count
+        agents = len(self.run.agents) + lives
         yield "tombstones", len(node.membership._tombstones), min(MAX_TOMBSTONES, lives)
-        yield "members", node.membership.live_count, lives
+        yield "members", members, lives
         yield "peers", len(node.state.peers), lives
         yield "deadlines", len(node.pending._deadlines), 2 * len(node.pending) + SPARE_DEADLINES + 1
         yield "cached topics", len(node.directory._topics), MAX_CACHED_TOPICS
-        yield "dials", len(node.contacts._dials), 2 * lives
-        yield "gossip dials", len(node.contacts._gossip.nodes()), node.membership.live_count
-        yield "heartbeats that differ", len(node._sync._mismatches), node.membership.live_count
+        yield "cached homes", sum(map(len, node.directory._homes.values())), agents
+        yield "dials", len(contacts._dials), 3 * lives
+        yield "graves", len(contacts._graves._graves), min(2 * MAX_GRAVES, lives)
+        yield "gossip dials", len(contacts._gossip.nodes()), members
+        yield "suspicions", len(contacts.watch.suspicions._suspects), members
+        yield "questions", len(contacts.watch.suspicions._questions), MAX_QUESTIONS
+        yield "heartbeats that differ", len(node._sync._mismatches), members
+        yield "agents", len(agency.residents), agents
+        yield "claims", len(agency.claims._entries) + len(agency.claims._contested), 2 * agents
+        yield "locations", len(agency.locations._known), agents
+        yield "ways of events", len(agency.routes._routes), agents
+        yield "events that wait", agency.routes.waiting, MOST_WAITING
         for peer in node.state.peers.values():
             yield from self._peer_sizes(peer)
 
     def _peer_sizes(self, peer: Peer) -> Iterator[Size]:
         yield "controls", len(peer.controls), MAX_CONTROLS
         yield "unfinished events", len(peer.outbox), peer.outbox._limits.window_events + 1
-        yield "events being handled", len(peer.handling), peer.outbox._limits.window_events + 1
-        yield "events done", len(peer.done), peer.outbox._limits.window_events + 1
+        yield "events being handled", len(peer.handling), EXCESS * peer.outbox._limits.window_events + 1
+        yield "events done", len(peer.done), EXCESS * peer.outbox._limits.window_events + 1
         yield from self._link_sizes(peer.link)
 
     def _link_sizes(self, link: Link) -> Iterator[Size]:

@@ -63,6 +63,29 @@ def test_drained_outbox_gives_its_events_in_order_and_starts_anew() -> None:
     assert (len(outbox), outbox.has_room(), outbox.drain()) == (0, True, [])
 
 
+def test_event_that_has_to_wait_is_taken_in_its_turn_when_there_is_room() -> None:
+    outbox = outbox_with(0, 0, 0, payload_bytes=10_000)
+    for message_id in ("e4", "e5"):
+        outbox.keep(event(message_id), 1)
+    assert (outbox.take(), len(outbox)) == (None, 5)
+    outbox.done([1, 2])
+    assert not outbox.has_room(), "it would overtake"
+    for number in (4, 5):
+        kept = outbox.take()
+        assert kept is not None
+        assert kept.event.message_id == f"e{number}"
+        outbox.sent(number, *kept)
+    assert outbox.take() is None
+    assert len(outbox) == 3
+
+
+def test_drained_outbox_gives_what_waited_behind_what_was_sent() -> None:
+    outbox = outbox_with(0, 0, 0)
+    outbox.keep(event("e4"), 1)
+    assert [sent.event.message_id for sent in outbox.drain()] == ["e1", "e2", "e3", "e4"]
+    assert (len(outbox), outbox.take(), outbox.has_room()) == (0, None, True)
+
+
 def inbox_with(count: int, *, weight: int = 0) -> EventInbox:
     inbox = EventInbox(EventLimits(window_events=3, window_bytes=1_000))
     for number in range(1, count + 1):

@@ -66,7 +66,7 @@ def request(call_id: int, timeout_ms: int | None = None) -> f.Request:
 async def host(wired: WiredCluster, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
     runtime = wired.make(cancel_grace_s=60.0)
     holder: list[Host] = []
-    await Noting.register(runtime, "noting", lambda: holder[0].make())
+    await Noting.register(runtime, "noting", lambda: holder[0].make())  # noqa: PLW0108 - it is made later
     await within(runtime.start())
     holder.append(Host(runtime, await wired.host(), monkeypatch))
     yield holder[0]

@@ -1,0 +1,1 @@
+"""What ./tools/bench runs: a conductor that measures runtimes beside each other, each side a process of its own."""
