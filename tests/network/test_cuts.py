@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
@@ -165,7 +165,9 @@ async def test_one_way_cut_between_two_hosts_that_a_third_sees_buries_nobody(lau
             assert answer.get("answer") == target.pid
         for asker in (left, right):
             assert (await ask(asker, "call", agent_type="third", key="b", number=0)).get("answer") == third.pid
-        await watched
+        states = await watched
+        assert "unreachable" in states["left", "right"]
+        assert "unreachable" not in states["left", "third"] | states["third", "right"]
 
         net.heal("a", "b")
         healed_s = time.monotonic()
@@ -174,12 +176,16 @@ async def test_one_way_cut_between_two_hosts_that_a_third_sees_buries_nobody(lau
         await site.is_whole()
 
 
-async def never_alone(site: Site, seconds: float) -> None:
-    """AssertionError if in that time a process loses sight of another one."""
+async def never_alone(site: Site, seconds: float) -> dict[tuple[str, str], set[str]]:
+    """The states in which each process saw each other one. AssertionError if in that time it loses sight of one."""
+    states: dict[tuple[str, str], set[str]] = defaultdict(set)
     until = time.monotonic() + seconds
     names = site.actors.keys()
     while time.monotonic() < until:
         for name, actor in site.actors.items():
-            seen = {peer["instance_id"] for peer in await ask(actor, "peers")}
-            assert seen == names - {name}, f"{name} sees {seen}"
+            seen = {peer["instance_id"]: peer["state"] for peer in await ask(actor, "peers")}
+            assert seen.keys() == names - {name}, f"{name} sees {seen}"
+            for other, state in seen.items():
+                states[name, other].add(state)
         await asyncio.sleep(0.1)
+    return states

@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 from tests.simulation.crowd import Cell, World
 from zmqagents.protocol.codec import decode_gossip
+from zmqagents.protocol.membership import read_entry
 from zmqagents.protocol.records import decode_record
 
 SEEDS = 3
@@ -53,13 +54,13 @@ class ScaleReport:
 @contextmanager
 def decoding_once() -> Iterator[None]:
     """Records and gossip that many nodes read are decoded once; and no garbage is sought, for there is little."""
-    record = lru_cache(maxsize=65_536)(decode_record)
+    record, entry = lru_cache(maxsize=65_536)(decode_record), lru_cache(maxsize=65_536)(read_entry)
     parts_read = lru_cache(maxsize=8_192)(decode_gossip)
     collecting = gc.isenabled()
     gc.disable()
     try:
         with (
-            patch("zmqagents.protocol.membership.decode_record", record),
+            patch("zmqagents.protocol.membership.read_entry", entry),
             patch("zmqagents.protocol.sync.decode_record", record),
             patch("zmqagents.protocol.node.decode_gossip", lambda parts: parts_read(tuple(parts))),
         ):

@@ -7,7 +7,6 @@ standard error, so that standard output has answers only.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 from collections.abc import Coroutine
@@ -77,7 +76,6 @@ def start() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)
     side = make_side(contender_name, role, int(index))
-    gc.freeze()  # what the imports left is not looked through again, in any contender
     run(serve(side, answers), uvloop=bool(CONTENDERS[contender_name].options.get("uvloop")))
 
 

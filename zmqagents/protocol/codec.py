@@ -9,6 +9,7 @@ as fast as a check written out for each kind.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, cast
 
 import msgpack
@@ -18,10 +19,11 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.ids import ANYONE, MAX_AGENT_ID_CHARS, NODE_ID_BYTES, NodeId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 LAYOUT = 1
 MAX_HEADER_BYTES = 1 << 20
+INLINE_BYTES = 4_096  # a part of its own costs more than copying so much, on both sides
 MAX_FRAMES = 1_024
 MAX_ARRAY_ITEMS = 8_192
 MAX_MAP_ITEMS = 64
@@ -66,9 +68,10 @@ def encode_envelope(envelope: f.Envelope) -> list[bytes]:
     parts: list[bytes] = [b""]
     for frame in envelope.frames:
         kind = type(frame)
-        if kind in _WITH_PAYLOAD:
-            parts.append(frame[-1])  # type: ignore[arg-type]  # the payload of a kind in _WITH_PAYLOAD
-            wire_frames.append((f.KINDS[kind], *frame[:-1]))
+        payload = frame[-1]
+        if kind in _WITH_PAYLOAD and len(payload) > INLINE_BYTES:  # type: ignore[arg-type]  # these end with their payload
+            parts.append(payload)  # type: ignore[arg-type]
+            wire_frames.append((f.KINDS[kind], *frame[:-1], None))
         else:
             wire_frames.append((f.KINDS[kind], *frame))
     parts[0] = _packb((LAYOUT, *envelope[:6], wire_frames))
@@ -110,48 +113,54 @@ def _decode_frames(
     max_payload_bytes: int,
 ) -> list[f.Frame]:
     decoded: list[f.Frame] = []
-    next_part = 1
+    payloads = iter(parts[1:])
     for wire in wire_frames:
         if type(wire) is not list or not wire or type(wire[0]) is not int:
             raise RemoteProtocolError(WireCode.BAD_FIELD, "a frame is an array that starts with its kind")
-        kind: int = wire[0]
-        known = _DECODERS.get(kind)
-        if known is None:
-            frame: f.Frame = _unknown(wire)
-            has_payload = kind in f.OPTIONAL_PAYLOAD_KINDS
-            if has_payload:
-                _payload(parts, next_part, max_payload_bytes)
-        else:
-            if (kind >= f.FIRST_DATA_KIND) is not data:
-                raise RemoteProtocolError(WireCode.BAD_FIELD, f"kind {kind} in an envelope of the other class")
-            frame_class, checks, has_payload = known
-            fields = _fields(wire, frame_class, checks)
-            if has_payload:
-                fields.append(_payload(parts, next_part, max_payload_bytes))
-            frame = cast("f.Frame", frame_class(*fields))
-        next_part += has_payload
-        decoded.append(frame)
-    if next_part != len(parts):
-        raise RemoteProtocolError(
-            WireCode.MISSING_PAYLOAD, f"{len(parts) - 1} payload parts where the frames ask for {next_part - 1}"
-        )
+        decoder = _DECODERS.get(wire[0])
+        if decoder is None:
+            decoded.append(_unknown(wire, payloads, max_payload_bytes))
+            continue
+        frame_class, is_data, shapes, checks, with_payload = decoder
+        if is_data is not data:
+            raise RemoteProtocolError(WireCode.BAD_FIELD, f"kind {wire[0]} in an envelope of the other class")
+        fields = wire if tuple(map(type, wire)) in shapes else _slowly(wire, frame_class)
+        for place, check in checks:
+            if not check(fields[place]):
+                _refuse(fields, frame_class)
+        if with_payload:
+            if fields[-1] is None:
+                fields[-1] = _payload(payloads, max_payload_bytes)
+            elif len(fields[-1]) > max_payload_bytes:
+                _check_payload(fields[-1], max_payload_bytes)
+        del fields[0]
+        decoded.append(_new(frame_class, fields))
+    left = sum(1 for _ in payloads)
+    if left:
+        raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, f"{left} payload parts that no frame asks for")
     return decoded
 
 
-def _fields(wire: list[Any], frame_class: type[Any], checks: tuple[Any, ...]) -> list[Any]:
-    """The checked fields after the kind."""
-    end = len(checks) + 1
-    if len(wire) != end:
-        if len(wire) < end:
-            raise RemoteProtocolError(WireCode.BAD_FIELD, f"{frame_class.__name__} needs {len(checks)} fields")
-        _check_nesting(wire[end:], _NESTING_IN_FRAME)
-    fields = wire[1:end]
-    for value, check in zip(fields, checks, strict=True):
-        if not check(value):
+_new = cast("Callable[[type[Any], list[Any]], f.Frame]", tuple.__new__)  # as NamedTuple._make, which counts again
+
+
+def _slowly(wire: list[Any], frame_class: type[Any]) -> list[Any]:
+    """A frame that is not as this version writes it, without what a later one has added. Says what is illegal."""
+    end = len(_FIELDS[frame_class]) + 1
+    if len(wire) < end:
+        raise RemoteProtocolError(WireCode.BAD_FIELD, f"{frame_class.__name__} needs {end - 1} fields")
+    _check_nesting(wire[end:], _NESTING_IN_FRAME)
+    _refuse(wire[:end], frame_class)
+    return wire[:end]
+
+
+def _refuse(wire: list[Any], frame_class: type[Any]) -> None:
+    """Raises RemoteProtocolError for the first field that is not legal, if there is one."""
+    for value, item in zip(wire[1:], _FIELDS[frame_class], strict=True):
+        if not item.is_legal(value):
             raise RemoteProtocolError(
                 WireCode.BAD_FIELD, f"{frame_class.__name__}: a field of type {type(value).__name__} is not legal"
             )
-    return fields
 
 
 _NESTING_IN_FRAME = MAX_NESTING - 3  # the header, its array of frames and the frame are three levels
@@ -166,20 +175,26 @@ def _check_nesting(values: Iterable[object], levels: int) -> None:
             _check_nesting(value if isinstance(value, list) else value.values(), levels - 1)
 
 
-def _payload(parts: Sequence[bytes], index: int, limit: int) -> bytes:
-    if index >= len(parts):
-        raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, f"there is no payload part {index}")
-    payload = parts[index]
-    if len(payload) > limit:
-        raise RemoteProtocolError(WireCode.TOO_LARGE, f"a payload of {len(payload):,} bytes, over {limit:,}")
+def _payload(payloads: Iterator[bytes], limit: int) -> bytes:
+    payload = next(payloads, None)
+    if payload is None:
+        raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, "a frame asks for a payload part that is not there")
+    _check_payload(payload, limit)
     return payload
 
 
-def _unknown(wire: list[Any]) -> f.Unknown:
+def _check_payload(payload: bytes, limit: int) -> None:
+    if len(payload) > limit:
+        raise RemoteProtocolError(WireCode.TOO_LARGE, f"a payload of {len(payload):,} bytes, over {limit:,}")
+
+
+def _unknown(wire: list[Any], payloads: Iterator[bytes], max_payload_bytes: int) -> f.Unknown:
     kind = wire[0]
     if kind not in f.OPTIONAL_BARE_KINDS and kind not in f.OPTIONAL_PAYLOAD_KINDS:
         raise RemoteProtocolError(WireCode.UNKNOWN_KIND, f"frame kind {kind}")
     _check_nesting(wire[1:], _NESTING_IN_FRAME)
+    if kind in f.OPTIONAL_PAYLOAD_KINDS:
+        _payload(payloads, max_payload_bytes)
     return f.Unknown(kind)
 
 
@@ -246,19 +261,21 @@ def decode_gossip(parts: Sequence[bytes]) -> Gossip | None:
     kind = body[0]
     if kind in f.OPTIONAL_BARE_KINDS or kind in f.OPTIONAL_PAYLOAD_KINDS:
         return None
-    if len(body) < 2 or not _node_id(body[1]):
+    if len(body) < 2 or not _is_node(body[1]):
         raise RemoteProtocolError(WireCode.BAD_FIELD, "gossip names its source")
     if kind == _HEARTBEAT:
         fields = body[2:6]
         if len(parts) != 2:
             raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, "a HEARTBEAT has no payload part")
-        if len(fields) != 4 or not all(check(v) for v, check in zip(fields, _HEARTBEAT_CHECKS, strict=True)):
+        if len(fields) != 4 or not all(
+            item.is_legal(value) for value, item in zip(fields, _HEARTBEAT_FIELDS, strict=True)
+        ):
             raise RemoteProtocolError(WireCode.BAD_FIELD, "a HEARTBEAT has version, count, digest and load")
         return Heartbeat(body[1], *fields)
     if kind == _DELTA:
         if len(parts) != 3:
             raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, "a DELTA has one payload part")
-        if len(body) < 3 or not _deaths(body[2]):
+        if len(body) < 3 or type(body[2]) is not list or not _deaths(body[2]):
             raise RemoteProtocolError(WireCode.BAD_FIELD, "a DELTA has a list of the dead")
         return Delta(body[1], unpack_records(parts[2]), body[2])
     raise RemoteProtocolError(WireCode.UNKNOWN_KIND, f"gossip kind {kind}")
@@ -302,117 +319,165 @@ MAX_RECORD_BYTES = 4 << 20
 MAX_RECORDS_BYTES = MAX_RECORD_BYTES + (1 << 20)  # one record, or many within 1 MiB; and their lengths
 
 
-def _uint(value: object) -> bool:
-    return type(value) is int and 0 <= value <= MAX_UINT
+def _uint(value: Any) -> bool:
+    return 0 <= value <= MAX_UINT  # type: ignore[no-any-return]
 
 
-def _text(value: object) -> bool:
-    return type(value) is str
+def _agent(value: Any) -> bool:
+    return value.find("/") > 0 and len(value) <= MAX_AGENT_ID_CHARS
 
 
-def _flag(value: object) -> bool:
-    return type(value) is bool
-
-
-def _agent(value: object) -> bool:
-    return type(value) is str and value.find("/") > 0 and len(value) <= MAX_AGENT_ID_CHARS
-
-
-def _agent_or_empty(value: object) -> bool:
+def _agent_or_empty(value: Any) -> bool:
     return value == "" or _agent(value)
 
 
-def _agent_or_nil(value: object) -> bool:
+def _agent_or_nil(value: Any) -> bool:
     return value is None or _agent(value)
 
 
-def _uint_or_nil(value: object) -> bool:
-    return value is None or _uint(value)
+def _uint_or_nil(value: Any) -> bool:
+    return value is None or 0 <= value <= MAX_UINT
 
 
-def _texts(value: object) -> bool:
-    return type(value) is list and len(value) <= MAX_MAP_ITEMS and all(type(item) is str for item in value)
+def _texts(value: Any) -> bool:
+    return len(value) <= MAX_MAP_ITEMS and all(type(item) is str for item in value)
 
 
-def _uints(value: object) -> bool:
-    return type(value) is list and all(_uint(item) for item in value)
+def _uints(value: Any) -> bool:
+    return all(type(item) is int and 0 <= item <= MAX_UINT for item in value)
 
 
-def _agent_type(value: object) -> bool:
-    return type(value) is str and value != "" and "/" not in value and len(value) < MAX_AGENT_ID_CHARS
+def _agent_type(value: Any) -> bool:
+    return value != "" and "/" not in value and len(value) < MAX_AGENT_ID_CHARS
 
 
-def _agents(value: object) -> bool:
-    if type(value) is not list:
-        return False
+def _agents(value: Any) -> bool:
     if len(value) > MAX_AGENTS:
         raise RemoteProtocolError(WireCode.TOO_LARGE, f"{len(value):,} agents, over {MAX_AGENTS:,}")
-    return all(_agent(item) for item in value)
+    return all(type(item) is str and _agent(item) for item in value)
 
 
-def _recipients(value: object) -> bool:
+def _recipients(value: Any) -> bool:
     return value != [] and _agents(value)
 
 
-def _context(value: object) -> bool:
-    if value is None:
-        return True
-    return (
-        type(value) is dict
-        and len(value) <= MAX_CONTEXT_ITEMS
-        and all(type(key) is str and type(item) is str for key, item in value.items())
+def _context(value: Any) -> bool:
+    return value is None or (
+        len(value) <= MAX_CONTEXT_ITEMS and all(type(key) is str and type(item) is str for key, item in value.items())
     )
 
 
-def _node_id(value: object) -> bool:
-    return type(value) is bytes and len(value) == NODE_ID_BYTES and value[0] != 0
+def _node_id(value: Any) -> bool:
+    return len(value) == NODE_ID_BYTES and value[0] != 0
 
 
-def _digest(value: object) -> bool:
-    return type(value) is bytes and len(value) == _DIGEST_BYTES
+def _digest(value: Any) -> bool:
+    return len(value) == _DIGEST_BYTES
 
 
-def _versions(value: object) -> bool:
-    return type(value) is list and all(
-        type(item) is list and len(item) == 3 and _node_id(item[0]) and _uint(item[1]) and type(item[2]) is bool
+def _is_node(value: object) -> bool:
+    return type(value) is bytes and _node_id(value)
+
+
+def _is_uint(value: object) -> bool:
+    return type(value) is int and _uint(value)
+
+
+def _versions(value: Any) -> bool:
+    return all(
+        type(item) is list and len(item) == 3 and _is_node(item[0]) and _is_uint(item[1]) and type(item[2]) is bool
         for item in value
     )
 
 
-def _deaths(value: object) -> bool:
-    return type(value) is list and all(
-        type(item) is list and len(item) == 2 and _node_id(item[0]) and _uint(item[1]) for item in value
-    )
+def _deaths(value: Any) -> bool:
+    return all(type(item) is list and len(item) == 2 and _is_node(item[0]) and _is_uint(item[1]) for item in value)
 
 
-_HEARTBEAT_CHECKS = (_uint, _uint, _digest, _uint)
+class _Field(NamedTuple):
+    """What may stand in one place of a frame: values of these types that pass the check."""
 
-_FIELDS: dict[type[Any], tuple[Any, ...]] = {  # SPEC.md sections 3.1 and 3.2, in wire order, without the payload
-    f.Hello: (_uint, _uint, _texts, _text, _uint),
-    f.Welcome: (_uint, _texts, _text, _uint),
-    f.Ack: (_flag,),
-    f.Ping: (_uint, _uint),
-    f.Pong: (_uint,),
-    f.Bye: (_uint, _text),
-    f.SyncPull: (_uint, _versions),
-    f.SyncPush: (_uint, _flag, _deaths),
-    f.Probe: (_uint, _node_id),
-    f.Probed: (_uint, _node_id, _flag),
-    f.Request: (_uint, _agent, _text, _agent_or_nil, _text, _text, _uint_or_nil, _uint, _context),
-    f.Reply: (_uint, _text, _text),
-    f.Error: (_uint, _uint, _text, _text),
-    f.Cancel: (_uint,),
-    f.Event: (_text, _text, _text, _agent_or_nil, _recipients, _text, _text, _uint, _context),
-    f.EventDone: (_uints,),
-    f.Agent: (_uint, _uint, _agent_or_empty, _uint_or_nil),
-    f.Census: (_uint, _agent_type, _digest),
-    f.Claim: (_uint, _flag, _agents),
-    f.Rival: (_agent, _node_id),
-    f.Yield: (_agent,),
-    f.Disclaim: (_agent,),
-    f.Moved: (_agent, _node_id),
+    types: tuple[type[Any], ...]
+    check: Callable[[Any], bool] | None = None
+
+    def is_legal(self, value: object) -> bool:
+        return type(value) in self.types and (self.check is None or self.check(value))
+
+
+_NIL = type(None)
+_UINT = _Field((int,), _uint)
+_UINT_OR_NIL = _Field((int, _NIL), _uint_or_nil)
+_TEXT = _Field((str,))
+_TEXTS = _Field((list,), _texts)
+_FLAG = _Field((bool,))
+_NODE = _Field((bytes,), _node_id)
+_DIGEST = _Field((bytes,), _digest)
+_AGENT = _Field((str,), _agent)
+_AGENT_OR_NIL = _Field((str, _NIL), _agent_or_nil)
+_AGENTS = _Field((list,), _agents)
+_CONTEXT = _Field((dict, _NIL), _context)
+_VERSIONS = _Field((list,), _versions)
+_DEATHS = _Field((list,), _deaths)
+_PAYLOAD = _Field((bytes, _NIL))
+
+_HEARTBEAT_FIELDS = (_UINT, _UINT, _DIGEST, _UINT)
+
+_FIELDS: dict[type[Any], tuple[_Field, ...]] = {  # SPEC.md sections 3.1 and 3.2, in wire order
+    f.Hello: (_UINT, _UINT, _TEXTS, _TEXT, _UINT, _PAYLOAD),
+    f.Welcome: (_UINT, _TEXTS, _TEXT, _UINT, _PAYLOAD),
+    f.Ack: (_FLAG,),
+    f.Ping: (_UINT, _UINT),
+    f.Pong: (_UINT,),
+    f.Bye: (_UINT, _TEXT),
+    f.SyncPull: (_UINT, _VERSIONS),
+    f.SyncPush: (_UINT, _FLAG, _DEATHS, _PAYLOAD),
+    f.Probe: (_UINT, _NODE),
+    f.Probed: (_UINT, _NODE, _FLAG),
+    f.Request: (_UINT, _AGENT, _TEXT, _AGENT_OR_NIL, _TEXT, _TEXT, _UINT_OR_NIL, _UINT, _CONTEXT, _PAYLOAD),
+    f.Reply: (_UINT, _TEXT, _TEXT, _PAYLOAD),
+    f.Error: (_UINT, _UINT, _TEXT, _TEXT, _PAYLOAD),
+    f.Cancel: (_UINT,),
+    f.Event: (
+        _TEXT,
+        _TEXT,
+        _TEXT,
+        _AGENT_OR_NIL,
+        _Field((list,), _recipients),
+        _TEXT,
+        _TEXT,
+        _UINT,
+        _CONTEXT,
+        _PAYLOAD,
+    ),
+    f.EventDone: (_Field((list,), _uints),),
+    f.Agent: (_UINT, _UINT, _Field((str,), _agent_or_empty), _UINT_OR_NIL, _PAYLOAD),
+    f.Census: (_UINT, _Field((str,), _agent_type), _DIGEST),
+    f.Claim: (_UINT, _FLAG, _AGENTS),
+    f.Rival: (_AGENT, _NODE),
+    f.Yield: (_AGENT,),
+    f.Disclaim: (_AGENT,),
+    f.Moved: (_AGENT, _NODE),
 }
 _WITH_PAYLOAD = frozenset(kind for kind in f.KINDS if "payload" in kind._fields)  # type: ignore[attr-defined]
-_DECODERS = {
-    number: (frame_class, _FIELDS[frame_class], frame_class in _WITH_PAYLOAD) for frame_class, number in f.KINDS.items()
-}
+
+
+class _Decoder(NamedTuple):
+    """How a kind is read: most frames are legal if their types are one of ``shapes`` and the checks pass."""
+
+    frame_class: type[Any]
+    is_data: bool
+    shapes: frozenset[tuple[type[Any], ...]]
+    checks: tuple[tuple[int, Callable[[Any], bool]], ...]
+    """Places in the frame, the kind being 0, and what is checked there."""
+    with_payload: bool
+
+    @classmethod
+    def of(cls, frame_class: type[Any]) -> _Decoder:
+        fields = _FIELDS[frame_class]
+        shapes = frozenset(product((int,), *(item.types for item in fields)))
+        checks = tuple((place, item.check) for place, item in enumerate(fields, 1) if item.check is not None)
+        is_data = f.KINDS[frame_class] >= f.FIRST_DATA_KIND
+        return cls(frame_class, is_data, shapes, checks, frame_class in _WITH_PAYLOAD)
+
+
+_DECODERS = {number: _Decoder.of(frame_class) for frame_class, number in f.KINDS.items()}

@@ -75,7 +75,7 @@ class Membership:
         self.own = own
         """Our record as published; ``publish`` replaces it."""
         self.own_encoded = encode_record(own)
-        self._put(self.own_encoded, own)
+        self._put(_Entry(self.own_encoded, own, _mark(own)))
 
     # -- our own record ----------------------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ class Membership:
         if record.node_id != self._own_id:
             raise LocalProtocolError("a node publishes its own record only")
         new = replace(record, version=self.own.version + 1)
-        self._put(encode_record(new), new)
+        self._put(_Entry(encode_record(new), new, _mark(new)))
         return new
 
     # -- reading -----------------------------------------------------------------------------------------------
@@ -147,7 +147,8 @@ class Membership:
         """
         if encoded in self._held:
             return None
-        record = decode_record(encoded)
+        entry = read_entry(encoded)
+        record = entry.record
         if record.cluster != self._cluster:
             raise RemoteProtocolError(WireCode.WRONG_CLUSTER, f"a record of cluster {record.cluster!r:.80}")
         node_id = record.node_id
@@ -168,7 +169,7 @@ class Membership:
             return MemberChange(Change.LEFT, record, known.record) if known is not None else None
         if buried is not None:
             del self._tombstones[node_id]
-        self._put(encoded, record)
+        self._put(entry)
         if known is None:
             return MemberChange(Change.JOINED, record, None)
         return MemberChange(Change.UPDATED, record, known.record)
@@ -199,7 +200,7 @@ class Membership:
         if version >= MAX_UINT:
             raise RemoteProtocolError(WireCode.BAD_FIELD, "news of ourselves at the highest version there is")
         renewed = replace(self.own, version=version + 1)
-        self._put(encode_record(renewed), renewed)
+        self._put(_Entry(encode_record(renewed), renewed, _mark(renewed)))
 
     def expire(self, now_s: float) -> None:
         """Forget tombstones past their life."""
@@ -239,18 +240,17 @@ class Membership:
 
     # -- storage -----------------------------------------------------------------------------------------------
 
-    def _put(self, encoded: bytes, record: Record) -> None:
-        node_id = record.node_id
-        mark = _mark(node_id, record.version)
-        self._digest ^= mark
+    def _put(self, entry: _Entry) -> None:
+        node_id = entry.record.node_id
+        self._digest ^= entry.mark
         old = self._entries.get(node_id)
         if old is not None:
             self._digest ^= old.mark
             self._held.discard(old.encoded)
-        self._entries[node_id] = _Entry(encoded, record, mark)
-        self._held.add(encoded)
+        self._entries[node_id] = entry
+        self._held.add(entry.encoded)
         if node_id == self._own_id:
-            self.own, self.own_encoded = record, encoded
+            self.own, self.own_encoded = entry.record, entry.encoded
 
     def _remove(self, node_id: NodeId, version: int, now_s: float) -> None:
         entry = self._entries.pop(node_id, None)
@@ -263,8 +263,14 @@ class Membership:
             self._tombstones.popitem(last=False)
 
 
-def _mark(node_id: NodeId, version: int) -> int:
-    data = node_id + version.to_bytes(8, "big")
+def read_entry(encoded: bytes) -> _Entry:
+    """The entry that a record makes. Raises RemoteProtocolError."""
+    record = decode_record(encoded)
+    return _Entry(encoded, record, _mark(record))
+
+
+def _mark(record: Record) -> int:
+    data = record.node_id + record.version.to_bytes(8, "big")
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from zmqagents.errors import RemoteProtocolError, WireCode
-from zmqagents.protocol.frames import DataFrame, Event
+from zmqagents.protocol.frames import DataFrame, Event, Reply, Request
 
 FRAME_WEIGHT_BYTES = 256  # a Python tuple, its numbers and the heads of its texts; the header of the frame beside them
 EXCESS = 2  # windows' worth that a receiver puts up with: a sender that keeps to its window stays far below it
@@ -49,12 +50,27 @@ class Load:
 
 def weight_bytes(frame: DataFrame) -> int:
     """What keeping the frame costs."""
+    kind = type(frame)
+    if kind is Reply:  # the fields of the commonest kinds are known
+        _, type_name, content_type, payload = cast("Reply", frame)
+        return FRAME_WEIGHT_BYTES + len(type_name) + len(content_type) + len(payload)
+    if kind is Request:
+        _, agent, message_id, sender, type_name, content_type, _, _, context, payload = cast("Request", frame)
+        weight = FRAME_WEIGHT_BYTES + len(agent) + len(message_id) + len(type_name) + len(content_type) + len(payload)
+        if sender is not None:
+            weight += len(sender)
+        return weight if context is None else weight + _weight_of_map(context)
     weight = FRAME_WEIGHT_BYTES
     for value in frame:
         if isinstance(value, (bytes, str)):
             weight += len(value)
-        elif isinstance(value, Mapping):
-            weight += sum(map(len, value)) + sum(map(len, value.values()))
-    if type(frame) is Event:
-        weight += sum(map(len, frame.recipients)) + len(frame.recipients) * FRAME_WEIGHT_BYTES // 4
+        elif isinstance(value, dict):
+            weight += _weight_of_map(value)
+    if kind is Event:
+        recipients = cast("Event", frame).recipients
+        weight += sum(map(len, recipients)) + len(recipients) * FRAME_WEIGHT_BYTES // 4
     return weight
+
+
+def _weight_of_map(context: Mapping[str, str]) -> int:
+    return sum(map(len, context)) + sum(map(len, context.values()))

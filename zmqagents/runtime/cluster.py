@@ -37,9 +37,10 @@ class PeerInfo:
     connected: bool
     """Whether there is a connection on which calls reach it now; otherwise one is made by the first call."""
     state: str
-    """How it stands with this process: ``"up"``; ``"busy"``, connected, but not heard for three heartbeats, which its
-    program is too busy to send; ``"suspected"``, others are being asked whether it is dead; ``"unreachable"``, others have
-    a connection with it and this process can't get one; ``"known"``, no connection, or none yet."""
+    """How it stands with this process: ``"up"``; ``"busy"``, connected, but its program has not been heard for three
+    heartbeats; ``"suspected"``, others are being asked whether it is dead; ``"unreachable"``, others have a connection
+    with it and this process can't get one; ``"known"``, no connection, or none yet.
+    """
 
 
 class Cluster:

@@ -89,14 +89,8 @@ class Actor:
         return time.monotonic()
 
     async def peers(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "instance_id": peer.instance_id,
-                "connected": peer.connected,
-                "state": str(getattr(peer, "state", "")),
-            }
-            for peer in self._runtime.peers()
-        ]
+        """The label and the state of each other process."""
+        return [{"instance_id": peer.instance_id, "state": peer.state} for peer in self._runtime.peers()]
 
     async def executed(self) -> list[tuple[str, int]]:
         return Tally.executed

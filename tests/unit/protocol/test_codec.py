@@ -64,21 +64,42 @@ def test_ping_has_the_bytes_that_the_specification_gives() -> None:
 def test_header_holds_the_fields_in_the_order_of_the_specification() -> None:
     request = f.Request(9, "worker/a", "m", "boss/b", "Task", "application/json", 50, 1, {"traceparent": "00"}, b"{}")
 
-    header, payload = codec.encode_envelope(data(request))
+    [header] = codec.encode_envelope(data(request))
 
-    frame = [16, 9, "worker/a", "m", "boss/b", "Task", "application/json", 50, 1, {"traceparent": "00"}]
+    frame = [16, 9, "worker/a", "m", "boss/b", "Task", "application/json", 50, 1, {"traceparent": "00"}, b"{}"]
     assert msgpack.unpackb(header) == [1, SOURCE, DESTINATION, 3, 17, 2, 300, [frame]]
-    assert payload == b"{}"
 
 
-def test_payloads_follow_the_header_in_the_order_of_their_frames() -> None:
-    parts = codec.encode_envelope(data(reply(1, b"one"), f.Cancel(2), reply(3, b"three")))
+def test_large_payloads_follow_the_header_in_the_order_of_their_frames() -> None:
+    one, three = b"1" * (codec.INLINE_BYTES + 1), b"3" * (codec.INLINE_BYTES + 1)
 
-    assert parts[1:] == [b"one", b"three"]
+    envelope = data(reply(1, one), f.Cancel(2), reply(3, three), reply(4, b"small"))
+    parts = codec.encode_envelope(envelope)
+
+    assert parts[1:] == [one, three]
+    assert codec.decode_envelope(parts) == envelope
 
 
-def test_payload_is_handed_on_without_a_copy() -> None:
-    payload = b"x" * 1000
+def test_payload_stands_in_the_header_when_it_is_small() -> None:
+    small = b"x" * codec.INLINE_BYTES
+
+    [header] = codec.encode_envelope(data(reply(1, small)))
+
+    assert msgpack.unpackb(header)[7][0][-1] == small
+
+
+def test_small_payload_is_read_from_a_part_of_its_own_too() -> None:
+    [header] = codec.encode_envelope(data(reply(1, b"small")))
+    fields = msgpack.unpackb(header)
+    fields[7][0][-1] = None
+
+    frame = codec.decode_envelope([msgpack.packb(fields), b"small"]).frames[0]
+
+    assert frame == reply(1, b"small")
+
+
+def test_large_payload_is_handed_on_without_a_copy() -> None:
+    payload = b"x" * 10_000
 
     parts = codec.encode_envelope(data(reply(1, payload)))
     frame = codec.decode_envelope(parts).frames[0]

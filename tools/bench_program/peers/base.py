@@ -32,7 +32,7 @@ class Side:
 
     def commands(self) -> dict[str, Command]:
         """What the conductor can ask for."""
-        return {"start": self.start, "stop": self.stop}
+        return {"start": self.start}
 
     async def start(self, address: Address) -> Address:
         """Begin; returns ``address`` completed by what the next sides have to know."""
@@ -76,8 +76,8 @@ class Caller(Side):
         """One event of the usual size to every server."""
         raise NotImplementedError
 
-    async def expect(self, servers: int) -> None:
-        """Return once events reach that many servers."""
+    async def expect(self, address: Address, servers: int) -> None:
+        """Return once events reach that many servers, some of which have been started after this one."""
 
     async def call_once(self, size: int) -> None:
         """One call, whose answer is compared. Raises BenchError if it is another text."""
@@ -115,13 +115,11 @@ class Server(Side):
 
 
 class Adapter(NamedTuple):
-    """A peer's sides. ``host`` is started before the server, where there is a third process."""
+    """A peer's sides; ``host`` is a broker's."""
 
     caller: type[Side]
     server: type[Server] | None = None
     host: type[Side] | None = None
-    finds_by_itself: bool = False
-    """Whether caller and server may start at once, because nobody needs an address of the other."""
 
 
 def free_port() -> int:

@@ -7,13 +7,13 @@ host will do are balanced each for itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zmqagents.protocol.ids import AgentKey, NodeId, agent_type_of
 from zmqagents.protocol.placement import Balancer, Policy
-from zmqagents.protocol.records import Phase
+from zmqagents.protocol.records import HostedType, Phase
 
 if TYPE_CHECKING:
     from zmqagents.protocol.agents.claims import Claims
@@ -62,11 +62,19 @@ class Locations:
     def balanced(self, agent_type: str, policy: Policy) -> NodeId | None:
         """A host for one message of a type whose keys don't bind."""
         own = self._state.node_id
-        hosts = self._directory.hosts(agent_type)
+        hosts = self._reachable(self._directory.hosts(agent_type))
         found = self._balancer.choose(policy, agent_type, hosts, own, self._load_of, self._random)
         if found is None and self._state.membership.own.phase is Phase.LEAVING:
             return own if agent_type in self._state.membership.own.types else None
         return found
+
+    def _reachable(self, hosts: Mapping[NodeId, HostedType]) -> Mapping[NodeId, HostedType]:
+        """Those that can be reached from here; all of them, if none can."""
+        peers = self._state.peers
+        out = [node_id for node_id in hosts if (peer := peers.get(node_id)) is not None and peer.unreachable]
+        if not out:
+            return hosts
+        return {node_id: hosted for node_id, hosted in hosts.items() if node_id not in out} or hosts
 
     def hosted_while_leaving(self, key: AgentKey) -> bool:
         """Whether we leave, and have the agent or host its type: handlers here may need what nobody else has."""

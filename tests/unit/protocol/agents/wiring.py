@@ -69,10 +69,11 @@ class Call:
             self._enter()
         else:
             self.asked.append(target)
-            left_ms = None if self.deadline_s is None else int((self.deadline_s - self.site.wiring.now_s) * 1_000)
+            now_s = self.site.wiring.now_s
+            left_ms = None if self.deadline_s is None else max(int((self.deadline_s - now_s) * 1_000), 0)
             frame = request(node.pending.next_id(), self.key, left_ms, self.text)
             self.sent_as = frame.call_id
-            if not node.call(target, frame, self, self.deadline_s, self.site.wiring.now_s):
+            if not node.call(target, frame, self, self.deadline_s, now_s):
                 self._way.moved(target, None)
                 self.pauses = True
 
