@@ -173,3 +173,9 @@ def print_report(report: ScaleReport, write: Callable[[str], None] = print) -> N
         f"{report.rest_bytes_per_s_most:,.0f}); during the start {report.start_bytes_per_s:,.0f} bytes/s a node: "
         f"{report.start_bytes_mean:,.0f} bytes in all, at most {report.start_bytes_most:,}"
     )
+
+
+def show_scale(nodes: int, seed: int) -> int:
+    """Run and print, with a line of progress after each part; the exit status of a program that does just that."""
+    print_report(run_scale(nodes, seed, progress=lambda line: print(line, flush=True)))  # noqa: T201  # for a person
+    return 0

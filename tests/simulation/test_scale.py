@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.simulation.crowd import Cell, World
-from tests.simulation.scale import ScaleReport, decoding_once, print_report, run_scale, start_all
+from tests.simulation.scale import ScaleReport, decoding_once, print_report, run_scale, show_scale, start_all
 from zmqagents.protocol.overlay import BESIDE, FULL_MESH_MAX
 
 
@@ -121,3 +121,10 @@ def test_start_that_does_not_converge_is_an_error_that_names_it() -> None:
     world.cells["nobody"] = Cell(World(seed=5), "nobody")
     with pytest.raises(AssertionError, match="the start: not within 60 s"):
         world.run_until(world.converged, "the start")
+
+
+def test_program_shows_its_progress_and_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    assert show_scale(20, seed=1) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "20 nodes have started"
+    assert lines[-1].startswith("  gossip, sync")

@@ -27,7 +27,7 @@ QUIET_WITHIN_S = 30.0
 ANSWERED_WITHIN_S = 3.0
 LAST_TRIES = 2
 FORGOTTEN_AFTER_S = 6.0
-SEEDS = 2  # how many of the ports everybody is told of
+SEEDS = 2  # how many of the ports everybody is told of, where it is not all of them
 AGENTS = [
     *(f"worker/{number}" for number in range(10)),
     *(f"mover/{number}" for number in range(5)),
@@ -96,6 +96,8 @@ class World:
         self._busyness = self.random.choice((0.03, 0.1, 0.25))
         """How probable it is that a process calls another in a step."""
         self.invariants = [kind(self) for kind in ALWAYS]
+        # Where no call may fail, somebody has to be there who tells a newcomer of the others.
+        self._seeds = scenario.nodes if self.gentle else self.random.choice((SEEDS, scenario.nodes))
         for place in self._places:
             self.start(place)
 
@@ -130,7 +132,7 @@ class World:
         self.network.note(f"{process.name} is {process.node_id.hex()}")
         self.everybody.append(process)
         self.at_place[place] = process
-        process.seed(*self._places[:SEEDS])
+        process.seed(*self._places[: self._seeds])
         return process
 
     def _hosted(self, *more: str) -> dict[str, HostedType]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,9 +50,6 @@ class Contender:
             return f"not installed: apt install {self.package}"
         return ""
 
-
-# One key for both sides of a run; a worker process gets it by its address, not by this module.
-CLUSTER_KEY = secrets.token_urlsafe(32)
 
 _GRPC = ("grpc", "autogen_ext")
 _TABLES = "agent_tables"

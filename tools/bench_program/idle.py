@@ -41,7 +41,8 @@ async def cluster(workers: Workers, size: int, shown: Callable[[str], None]) -> 
     nodes: list[Worker] = []
     try:
         for index in range(size):
-            nodes.append(await workers.start(f"node {index}", ["-m", NODE, name, str(index)]))
+            node = await workers.start(f"node {index}", ["-m", NODE, name, str(index)])
+            nodes.append(node)
         for index, node in enumerate(nodes):
             shown(f"imports of process {index + 1} of {size}")
             await node.ready()
@@ -70,7 +71,10 @@ async def cpu_percent(nodes: list[Worker], seconds: float) -> list[float]:
 def _used_s(process: psutil.Process) -> float:
     """The scheduler's own count in nanoseconds, where there is one: the usual ticks of 10 ms are coarse for what idles."""
     try:
-        return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{process.pid}/task").glob("*/schedstat")) / 1e9
+        return (
+            sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{process.pid}/task").glob("*/schedstat"))
+            / 1e9
+        )
     except OSError:  # a kernel without it, or a thread that has just ended
         times = process.cpu_times()
         return float(times.user + times.system)

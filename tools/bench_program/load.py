@@ -72,13 +72,14 @@ class Inbox:
         self._ids.append(message_id)
         self._last_s = time.monotonic()
 
-    async def received(self, first: int, count: int, timeout_s: float) -> Json:
-        """Wait for the events ``first`` to ``first + count - 1``; what is missing or came twice, and when the last came.
+    async def received(self, first: int, count: int, within_s: float) -> Json:
+        """Wait for the events ``first`` to ``first + count - 1``: what is missing or came twice, when the last came.
 
-        The clock is the monotonic one, which all processes of a Linux machine share.
+        The clock is the monotonic one, which all processes of a Linux machine share. It looks now and then, because being
+        woken for each message would be measured, too.
         """
-        until_s = time.monotonic() + timeout_s
-        while len(self._ids) < count and time.monotonic() < until_s:  # noqa: ASYNC110 - an event per message would be measured
+        until_s = time.monotonic() + within_s
+        while len(self._ids) < count and time.monotonic() < until_s:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.002)
         ids, self._ids = self._ids, []
         expected = {str(number) for number in range(first, first + count)}
@@ -93,7 +94,7 @@ class Inbox:
 
 
 async def publish(send: Callable[[str], Awaitable[None]], first: int, count: int, in_flight: int) -> Json:
-    """Publish the events ``first`` to ``first + count - 1`` by ``in_flight`` tasks; when it began, by the monotonic clock."""
+    """Publish the events ``first`` to ``first + count - 1`` by so many tasks; when it began, by the monotonic clock."""
     numbers = iter(range(first, first + count))
     begun_s = time.monotonic()
 

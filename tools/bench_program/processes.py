@@ -1,7 +1,7 @@
 """Starting, asking and ending the bench's processes; whatever happens, none is left.
 
 A process ends when its standard input does. That covers every way in which the conductor can end, SIGKILL included.
-What a process starts itself is in its session, which is killed as a whole once it has ended.
+What a process starts itself it ends itself; if it fails to, its session is killed as a whole.
 """
 
 from __future__ import annotations
@@ -85,13 +85,18 @@ class Worker:
         await self._reader
 
     def kill(self) -> None:
-        """Kill it and what it started."""
+        """Kill it and what it started, if it runs."""
+        if self._process.returncode is None:
+            self._kill_session()
+
+    def _kill_session(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)  # a session's id stays taken while one of its processes lives
+            os.killpg(self.pid, signal.SIGKILL)
 
     async def _read(self) -> None:
         await asyncio.gather(self._read_answers(), self._read_stderr())
-        await self._process.wait()
+        if await self._process.wait():
+            self._kill_session()  # it could not end what it had started
         self._answers.put_nowait(None)
 
     async def _read_answers(self) -> None:
@@ -121,7 +126,9 @@ class Workers:
 
         In a session of its own: Ctrl-C comes to the conductor alone, which then ends the others in order.
         """
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("ZMQAGENTS_", "COVERAGE_"))}
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith(("ZMQAGENTS_", "COVERAGE_"))
+        }
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *arguments,

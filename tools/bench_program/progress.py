@@ -1,4 +1,4 @@
-"""What is being done, on standard error: one line that is written over where somebody watches, else a line a row."""
+"""What is being done, on standard error: one line, written over, where somebody watches; else a line a subject."""
 
 from __future__ import annotations
 
@@ -18,21 +18,26 @@ class Progress:
         self._begun_s = time.monotonic()
         self._subject = ""
 
-    def step(self, subject: str, detail: str = "") -> None:
+    def step(self, subject: str, detail: str) -> None:
         """The next step begins."""
         self._done += 1
-        seconds = time.monotonic() - self._begun_s
-        text = f"[{self._done}/{self._total}] {seconds:4.0f} s  {subject}"
-        if self._watched:
-            self._write(f"\r\x1b[2K{text}{': ' if detail else ''}{detail}"[:200])
-        elif subject != self._subject:
-            self._write(f"{text}\n")
+        if subject != self._subject and not self._watched:
+            self._write(f"{self._head()}  {subject}\n")
         self._subject = subject
+        self.detail(detail)
+
+    def detail(self, detail: str) -> None:
+        """What is being done within the step."""
+        if self._watched:
+            self._write(f"\r\x1b[2K{self._head()}  {self._subject}: {detail}"[:160])
 
     def end(self) -> None:
-        """Nothing more is shown."""
+        """Take the line away."""
         if self._watched:
             self._write("\r\x1b[2K")
+
+    def _head(self) -> str:
+        return f"[{self._done}/{self._total}] {time.monotonic() - self._begun_s:4.0f} s"
 
     def _write(self, text: str) -> None:
         self._stream.write(text)

@@ -1,68 +1,16 @@
-"""The kinds of work: who does each, how it is measured, and what has to be reached."""
+"""The kinds of work: who does each, and what has to be reached."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
 
-from .contenders import Contender
-from .idle import MIB, measure_idle
-from .processes import Workers
+from . import measures
+from .measures import ECHO_IN_FLIGHT, IN_FLIGHT, TEXT_SIZE, Measure, MeasureAlone
 from .results import Better, Goal
-from .stages import Stage, new_address, open_stage
-from .wire import BenchError
 
-TEXT_SIZE = 64
-IN_FLIGHT = 64
-ECHO_SIZE = MIB
-ECHO_IN_FLIGHT = 4
-
-# Events that are published to learn how many fill the time of one round, and what their delivery may take at most.
-FEW_EVENTS = 400
-EVENTS_TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How much is measured."""
-
-    rounds: int = 3
-    seconds: float = 3.0
-    """Of each measurement."""
-    warm_seconds: float = 1.0
-    """Of the same work before a contender's first round."""
-    nodes: int = 20
-    """Processes of the cluster that idles."""
-    agents: int = 100_000
-    """Agents that live in one process."""
-
-
-QUICK = Settings(rounds=1, seconds=0.3, warm_seconds=0.1, nodes=4, agents=5_000)
-
-
-class Sample(NamedTuple):
-    """What one contender did in one round."""
-
-    value: float
-    details: Mapping[str, float]
-
-
-class Bench(NamedTuple):
-    """What a measurement needs besides its contender."""
-
-    workers: Workers
-    settings: Settings
-    shown: Callable[[str], None]
-
-
-Measure: TypeAlias = Callable[[Bench, Stage, float], Awaitable[Sample]]
-"""On a stage that is ready, for about that many seconds."""
-
-MeasureAlone: TypeAlias = Callable[[Bench, Contender], Awaitable[Sample]]
-"""With processes of its own, which have ended afterwards."""
+MORE, LESS = Better.MORE, Better.LESS
+OWN, CEILING, AUTOGEN = "zmqagents", "pyzmq", "autogen-grpc"
+_CALLED = (OWN, AUTOGEN, CEILING, "pyzmq-json", "grpc", "nats", "xoscar")
 
 
 @dataclass(frozen=True)
@@ -71,85 +19,138 @@ class Row:
 
     name: str
     title: str
+    """May name ``{nodes}`` and ``{agents}`` of the settings."""
     unit: str
     better: Better
     contenders: tuple[str, ...]
-    measure: Measure | None = None
-    measure_alone: MeasureAlone | None = None
+    how: Measure | None = None
+    """Measures on a stage that stays from round to round, and from row to row."""
+    how_alone: MeasureAlone | None = None
+    """Measures with processes of its own."""
     goals: tuple[Goal, ...] = ()
     most_rounds: int = 1_000
-    """For what is dear to repeat, and varies little."""
+    """For what takes long and varies little."""
 
 
-async def calls(bench: Bench, stage: Stage, seconds: float) -> Sample:
-    """Calls a second with IN_FLIGHT of them on their way."""
-    got = await stage.caller.ask("concurrent", size=TEXT_SIZE, in_flight=IN_FLIGHT, seconds=seconds)
-    return Sample(got["calls"] / got["seconds"], {})
+_ALL = (
+    Row(
+        "calls",
+        f"calls, {IN_FLIGHT} in flight, {TEXT_SIZE} characters",
+        "calls/s",
+        MORE,
+        _CALLED,
+        measures.calls,
+        goals=(Goal(OWN, AUTOGEN, 8, 15), Goal(OWN, CEILING, 0.7, 1.0)),
+    ),
+    Row(
+        "sequential",
+        f"one call after the other, {TEXT_SIZE} characters, p50",
+        "µs",
+        LESS,
+        _CALLED,
+        measures.one_by_one,
+        goals=(Goal(OWN, CEILING, 1.5, 1.2),),
+    ),
+    Row(
+        "echo",
+        f"echo of 1 MiB, {ECHO_IN_FLIGHT} in flight, one way counted",
+        "MB/s",
+        MORE,
+        (OWN, "zmqagents-msgpack", AUTOGEN, CEILING, "pyzmq-json", "grpc", "nats", "xoscar"),
+        measures.echo,
+        goals=(Goal(OWN, CEILING, 0.6, 0.9), Goal("zmqagents-msgpack", CEILING, 0.6, 0.9)),
+    ),
+    Row(
+        "curve",
+        f"calls, {IN_FLIGHT} in flight, CURVE on and off",
+        "calls/s",
+        MORE,
+        (OWN, "zmqagents-curve", CEILING, "pyzmq-curve"),
+        measures.calls,
+        goals=(Goal("zmqagents-curve", OWN, 0.6, 0.8),),
+    ),
+    Row(
+        "uvloop",
+        f"calls, {IN_FLIGHT} in flight, asyncio's loop and uvloop",
+        "calls/s",
+        MORE,
+        (OWN, "zmqagents-uvloop", CEILING, "pyzmq-uvloop"),
+        measures.calls,
+    ),
+    Row(
+        "publish",
+        "events to 4 processes, none lost",
+        "delivered/s",
+        MORE,
+        (OWN, AUTOGEN, CEILING, "nats"),
+        measures.publish,
+        goals=(Goal(OWN, AUTOGEN, 8, 15),),
+    ),
+    Row(
+        "local",
+        f"calls within a process, {IN_FLIGHT} in flight",
+        "calls/s",
+        MORE,
+        ("zmqagents-local", "autogen-local"),
+        measures.calls,
+        goals=(Goal("zmqagents-local", "autogen-local", 4, 8),),
+    ),
+    Row(
+        "local-sequential",
+        "one call after the other within a process, p50",
+        "µs",
+        LESS,
+        ("zmqagents-local", "autogen-local"),
+        measures.one_by_one,
+    ),
+    Row(
+        "subscriptions",
+        "one publish and its delivery, by other subscriptions in the table, CPU",
+        "µs",
+        LESS,
+        ("zmqagents-10k-subscriptions", "zmqagents-10-subscriptions"),
+        measures.publish_cost,
+        goals=(Goal("zmqagents-10k-subscriptions", "zmqagents-10-subscriptions", 1.1, 1.0),),
+    ),
+    Row(
+        "start",
+        "from start to the first answer, both processes new, without imports",
+        "s",
+        LESS,
+        (OWN, AUTOGEN),
+        how_alone=measures.first_call,
+        goals=(Goal(OWN, "", 0.5, 0.2),),
+    ),
+    Row(
+        "idle-cpu",
+        "idle process in a cluster of {nodes}: CPU",
+        "% of a core",
+        LESS,
+        (OWN,),
+        how_alone=measures.idle_cpu,
+        goals=(Goal(OWN, "", 1.0, 0.3),),
+        most_rounds=1,
+    ),
+    Row(
+        "idle-memory",
+        "idle process in a cluster of {nodes}: memory above import autogen_core, USS",
+        "MiB",
+        LESS,
+        (OWN,),
+        how_alone=measures.idle_memory,
+        goals=(Goal(OWN, "", 20, 10),),
+        most_rounds=1,
+    ),
+    Row(
+        "agent-memory",
+        "{agents} live agents: memory for each beyond the agent itself",
+        "KiB",
+        LESS,
+        ("zmqagents-agents",),
+        how_alone=measures.agent_memory,
+        goals=(Goal("zmqagents-agents", "", 1.0, 0.5),),
+        most_rounds=1,
+    ),
+)
 
-
-async def one_by_one(bench: Bench, stage: Stage, seconds: float) -> Sample:
-    """Median time of a call when the next is made after its answer."""
-    got = await stage.caller.ask("sequential", size=TEXT_SIZE, seconds=seconds)
-    return Sample(got["p50_us"], {"p99": got["p99_us"]})
-
-
-async def echo(bench: Bench, stage: Stage, seconds: float) -> Sample:
-    """Megabytes a second there, which is as many back."""
-    got = await stage.caller.ask("concurrent", size=ECHO_SIZE, in_flight=ECHO_IN_FLIGHT, seconds=seconds)
-    return Sample(got["calls"] * ECHO_SIZE / 1e6 / got["seconds"], {})
-
-
-async def publish(bench: Bench, stage: Stage, seconds: float) -> Sample:
-    """Events that arrived a second, over all processes. Raises BenchError if one was lost or came twice."""
-    await stage.have_event_servers()
-    few = await stage.deliver(FEW_EVENTS, IN_FLIGHT, EVENTS_TIMEOUT_S)
-    count = max(FEW_EVENTS, int(few["rate"] / len(stage.servers) * seconds))
-    got = await stage.deliver(count, IN_FLIGHT, EVENTS_TIMEOUT_S + seconds)
-    for fault in ("lost", "repeated", "strange"):
-        if got[fault] or few[fault]:
-            raise BenchError(f"{stage.contender.name}: {got[fault] + few[fault]:.0f} events {fault}")
-    return Sample(got["rate"], {"delivered": got["received"], "lost": got["lost"]})
-
-
-async def publish_cost(bench: Bench, stage: Stage, seconds: float) -> Sample:
-    """CPU time of one publish and its delivery in one process, with other subscriptions in the table."""
-    if not stage.prepared:
-        stage.prepared = True
-        await stage.caller.ask("subscribe", others=stage.contender.options["others"])
-    got = await stage.caller.ask("publish_cost", seconds=seconds)
-    return Sample(got["publish_us"], {})
-
-
-async def first_call(bench: Bench, contender: Contender) -> Sample:
-    """Seconds from the start of processes, whose imports are done, to the first answer."""
-    stage = Stage(bench.workers, contender, new_address(contender))
-    try:
-        await stage.launch()
-        begun_s = time.monotonic()
-        await (stage.begin_at_once() if contender.finds_by_itself else stage.begin())
-        await stage.caller.ask("call_once", size=TEXT_SIZE)
-        return Sample(time.monotonic() - begun_s, {})
-    finally:
-        await stage.close()
-
-
-async def idle_cpu(bench: Bench, contender: Contender) -> Sample:
-    """CPU of an idle process in percent of a core; its memory is noted for the row after this one."""
-    got = await measure_idle(bench.workers, bench.settings.nodes, max(bench.settings.seconds, 1.0) * 2, bench.shown)
-    return Sample(got.cpu_percent, {"USS MiB": got.uss_mib, "RSS MiB": got.rss_mib})
-
-
-async def agent_memory(bench: Bench, contender: Contender) -> Sample:
-    """KiB that each live agent takes, in a new process."""
-    stage = await open_stage(bench.workers, contender)
-    try:
-        got = await stage.caller.ask("hold_agents", count=bench.settings.agents)
-        return Sample(got["bytes"] / got["agents"] / 1024, {})
-    finally:
-        await stage.close()
-
-
-_CALLED = (
-    "zmqagents", "autogen-grpc", "pyzmq", "pyzmq-json", "grpc", "nats", "xoscar",
-)  # fmt: skip
-MORE, LESS = Better.MORE, Better.LESS
+ROWS: dict[str, Row] = {row.name: row for row in _ALL}

@@ -2,7 +2,8 @@
 
 Sampling, not cProfile, whose cost per function call makes small functions look several times as dear as they are. A
 sample is taken between two bytecodes of the main thread, so the time within a C function counts for the Python
-function that called it. What other threads use (libzmq's I/O thread) is the process's CPU time beyond the main thread's.
+function that called it. What other threads use (libzmq's I/O thread) is the process's CPU time beyond the main
+thread's.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Sampler:
         }
 
     def _take(self, _number: int, frame: FrameType | None) -> None:
+        while frame is not None and frame.f_code.co_filename.startswith("<") and frame.f_back is not None:
+            frame = frame.f_back  # the constructor of a dataclass or a named tuple counts for who makes one
         if frame is not None:
             code = frame.f_code
             self._functions[code.co_filename, code.co_name] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-from .contenders import CLUSTER_KEY, Contender
+from .contenders import Contender
 from .peers.base import Address
 from .processes import Worker, Workers
 from .wire import BenchError
@@ -18,7 +18,7 @@ def new_address(contender: Contender) -> Address:
     """What the sides are told before they start: a cluster name of its own, so that no two runs meet."""
     address: Address = {"cluster": f"bench-{secrets.token_hex(4)}"}
     if contender.setting:
-        address["settings"] = {contender.setting: CLUSTER_KEY}
+        address["settings"] = {contender.setting: secrets.token_urlsafe(32)}
     return address
 
 
@@ -34,6 +34,8 @@ class Stage:
         self.servers: list[Worker] = []
         self._caller: Worker | None = None
         self._events = 0
+        self.prepared = False
+        """For a measurement that has to prepare the stage once."""
 
     @property
     def caller(self) -> Worker:
@@ -67,11 +69,11 @@ class Stage:
         """As ``begin``, for sides that find each other by themselves."""
         await asyncio.gather(*(worker.ask("start", address=self.address) for worker in [*self.servers, self.caller]))
 
-    async def deliver(self, count: int, in_flight: int, timeout_s: float) -> dict[str, float]:
+    async def deliver(self, count: int, in_flight: int, within_s: float) -> dict[str, float]:
         """Publish that many events and wait for them at every server: delivered events a second, and what was lost."""
         first, self._events = self._events, self._events + count
         waiting = [
-            asyncio.create_task(server.ask("received", first=first, count=count, timeout_s=timeout_s))
+            asyncio.create_task(server.ask("received", first=first, count=count, within_s=within_s))
             for server in self.servers
         ]
         try:
@@ -81,7 +83,9 @@ class Stage:
             for task in waiting:
                 task.cancel()
         took_s = max(answer["last_s"] for answer in got) - begun_s
-        totals = {name: float(sum(answer[name] for answer in got)) for name in ("received", "lost", "repeated", "strange")}
+        totals = {
+            name: float(sum(answer[name] for answer in got)) for name in ("received", "lost", "repeated", "strange")
+        }
         return {**totals, "rate": totals["received"] / took_s if took_s > 0 else 0.0}
 
     async def have_event_servers(self) -> None:

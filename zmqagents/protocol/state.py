@@ -13,7 +13,7 @@ from zmqagents.protocol.directory import Directory, HostsChanged
 from zmqagents.protocol.effects import CallEnded, Effect, Fate, ServingEnded
 from zmqagents.protocol.events import EventInbox, EventLimits, EventOutbox, Sent
 from zmqagents.protocol.frames import Agent, ControlFrame, Error, Reply, Request
-from zmqagents.protocol.ids import NodeId, PathId
+from zmqagents.protocol.ids import AgentKey, NodeId, PathId
 from zmqagents.protocol.link import Link, LinkLimits, Status
 from zmqagents.protocol.membership import Membership
 from zmqagents.protocol.peers import Peer
@@ -53,6 +53,8 @@ class NodeState:
         self.directory.replace(None, record)
         self.on_hosts_changed: Callable[[list[HostsChanged]], None] = _ignore
         """Told when the hosts of agent types have changed."""
+        self.on_pins_changed: Callable[[frozenset[AgentKey]], None] = _ignore
+        """Told of agents that have been pinned, or are pinned no more."""
         self.on_link_lost: Callable[[NodeId, list[Sent]], None] = _ignore
         """Told of a peer whose link was reset, and of the events that it had not finished."""
         self.on_adoption_ended: Callable[[Adoption, Reply | Error | Fate], None] = _ignore
@@ -110,6 +112,9 @@ class NodeState:
         changes = self.directory.replace(old, new)
         if changes:
             self.on_hosts_changed(changes)
+        pins = (old.pinned if old is not None else frozenset()) ^ (new.pinned if new is not None else frozenset())
+        if pins:
+            self.on_pins_changed(pins)
 
     def end_call(self, token: Any, node_id: NodeId, outcome: Reply | Error | Fate) -> None:
         """A pending call has its outcome."""

@@ -10,6 +10,7 @@ from zmqagents.protocol.agents.agency import Agency
 from zmqagents.protocol.calls import Adoption
 from zmqagents.protocol.effects import EventsAbandoned, Fate, Incoming
 from zmqagents.protocol.events import Origin, Sent
+from zmqagents.protocol.greeting import is_up
 from zmqagents.protocol.ids import AgentKey, CallId, NodeId
 from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.state import NodeState
@@ -31,6 +32,7 @@ class Traffic:
         """The time of the last input."""
         self.agency = Agency(state, self._tell, self._send_event, self._begin_adoption, self._finished)
         state.on_hosts_changed = self.agency.hosts_changed
+        state.on_pins_changed = self.agency.pins_changed
         state.on_link_lost = self._link_lost
         state.on_adoption_ended = self.agency.moves.adoption_ended
 
@@ -164,7 +166,10 @@ class Traffic:
             self.agency.take(peer.node_id, frame, now_s)
 
     def _tell(self, node_id: NodeId, frame: f.DataFrame) -> bool:
-        peer = self._reachable(node_id, self._now_s)
+        """Send to a member, or to whoever has a link with us: its record may be older news than what it asks."""
+        peer = self._state.peers.get(node_id)
+        if peer is None or not is_up(peer):
+            peer = self._reachable(node_id, self._now_s)
         if peer is None:
             return False
         peer.link.send(frame, weight_bytes(frame))

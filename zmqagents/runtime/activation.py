@@ -124,6 +124,10 @@ class Agents:
 
     # -- activation --------------------------------------------------------------------------------------------
 
+    def ready(self, key: AgentKey) -> Agent | None:
+        """The instance, if it is there and no message waits for it."""
+        return self.instances.get(key) if key not in self._gates else None
+
     async def get(self, key: AgentKey) -> Agent:
         """The instance, made if need be.
 

@@ -40,6 +40,12 @@ def until(deadline_s: float | None) -> Iterator[None]:
         _deadline_s.reset(token)
 
 
+def set_deadline(deadline_s: float | None) -> None:
+    """For the rest of this task: calls end by ``deadline_s``, if it is not None, and by no deadline from outside."""
+    if _deadline_s.get() is not deadline_s:
+        _deadline_s.set(deadline_s)
+
+
 def forget_deadline() -> None:
     """Free the rest of this task from the deadline of whoever started it, since nobody waits for it."""
     _deadline_s.set(None)

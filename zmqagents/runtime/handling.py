@@ -25,6 +25,11 @@ from zmqagents.runtime.telemetry import Operation, Telemetry
 logger = logging.getLogger("autogen_core")
 
 
+_enter_handler = MessageHandlerContext._MESSAGE_HANDLER_CONTEXT.set  # noqa: SLF001 - see below
+"""What AutoGen's ``populate_context`` does, without undoing it: each handler has a task, and so a context, of its
+own."""
+
+
 class Handling:
     """Calls handlers. ``unhandled`` is told of the exceptions of event handlers, which nobody waits for."""
 
@@ -58,14 +63,14 @@ class Handling:
         if self._log.enabled:
             self._log.message(message, context.sender, identity, MessageKind.DIRECT, DeliveryStage.DELIVER)
         try:
-            agent = await self._agents.get(key)
+            agent = self._agents.ready(key) or await self._agents.get(key)
             if starting is not None:
                 starting()
             if self._telemetry.enabled:
                 response = await self._traced(agent, identity, message, context, carrier)
             else:
-                with MessageHandlerContext.populate_context(identity):
-                    response = await agent.on_message(message, ctx=context)
+                _enter_handler(identity)
+                response = await agent.on_message(message, ctx=context)
         except BaseException as error:
             self._log.handler_exception(message, identity, error)
             raise
@@ -91,7 +96,7 @@ class Handling:
         if self._log.enabled:
             self._log.message(message, context.sender, None, MessageKind.PUBLISH, DeliveryStage.DELIVER)
         try:
-            agent = await self._agents.get(key)
+            agent = self._agents.ready(key) or await self._agents.get(key)
         except BaseException as error:  # noqa: BLE001 - nobody waits for an event: ``unhandled`` decides
             self._unhandled(error)
             return
@@ -99,8 +104,8 @@ class Handling:
             if self._telemetry.enabled:
                 await self._traced(agent, identity, message, context, carrier)
             else:
-                with MessageHandlerContext.populate_context(identity):
-                    await agent.on_message(message, ctx=context)
+                _enter_handler(identity)
+                await agent.on_message(message, ctx=context)
         except BaseException as error:
             logger.exception("Error processing publish message for %s", identity)
             self._log.handler_exception(message, identity, error)

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from autogen_core import AgentId, CancellationToken, MessageContext, TopicId, UnknownPayload
@@ -18,7 +19,7 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.effects import Fate
 from zmqagents.protocol.ids import AgentKey, NodeId
 from zmqagents.protocol.membership import Change, MemberChange
-from zmqagents.runtime.deadlines import until
+from zmqagents.runtime.deadlines import set_deadline
 from zmqagents.runtime.failures import wire_text
 from zmqagents.runtime.identities import agent_id
 from zmqagents.runtime.limits import check_size, limit_bytes
@@ -44,11 +45,11 @@ class _Served:
     task: asyncio.Task[None] | None = None
     cancelled: bool = False
 
-    def start(self, now_s: float) -> None:
+    def start(self, driver: Driver) -> None:
         """Its handler is about to be called. _TooLateError or CancelledError if it must not."""
         if self.cancelled:
             raise asyncio.CancelledError
-        if self.deadline_s is not None and self.deadline_s <= now_s:
+        if self.deadline_s is not None and self.deadline_s <= driver.now_s:
             raise _TooLateError
         self.started = True
 
@@ -168,10 +169,9 @@ class Inbound:
         try:
             sender: AgentId | None = agent_id(request.sender) if request.sender is not None else None
             context = MessageContext(sender, None, True, served.token, request.message_id)
-            with until(served.deadline_s):
-                response = await self._handling.call(
-                    request.agent, message, context, request.context, lambda: served.start(self._driver.now_s)
-                )
+            set_deadline(served.deadline_s)
+            starting = partial(served.start, self._driver)
+            response = await self._handling.call(request.agent, message, context, request.context, starting)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its call, as in AutoGen
             self._answer(peer, self._failure(peer, request.call_id, error))
             return

@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from autogen_core import AgentId, CancellationToken, MessageContext, UnknownPayload
@@ -23,7 +24,7 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.effects import Fate
 from zmqagents.protocol.ids import AgentKey, NodeId, agent_type_of, short
 from zmqagents.protocol.records import Record
-from zmqagents.runtime.deadlines import until
+from zmqagents.runtime.deadlines import set_deadline
 from zmqagents.runtime.failures import from_wire, peer_lost, timed_out, undeliverable
 from zmqagents.runtime.identities import agent_key, check_text
 from zmqagents.runtime.limits import check_size
@@ -52,6 +53,14 @@ class Call:
     token: CancellationToken | None
     message_id: str
     deadline_s: float | None
+
+
+class _Tried(NamedTuple):
+    """A call that was sent, to whom, and what came of it."""
+
+    record: Record
+    frame: f.Request
+    outcome: f.Reply | f.Error | Fate
 
 
 class _Ending(NamedTuple):
@@ -86,27 +95,54 @@ class Outbound:
 
     async def call(self, call: Call) -> Any:
         """Send a call to wherever its agent is; its answer, or the exception with which it ended."""
-        way = self._way(call.key, call.deadline_s)
+        self._refresh_record()
+        node = self._node
+        node_id = node.agency.locations.known(call.key)  # most calls need no more of a way than that
+        if node_id is None or node_id == node.node_id:
+            if node_id is not None and node.agency.arrivals.enter_active(call.key):
+                return await self._call_here(call)
+            return await self._call_on_way(call, None)
+        record = node.membership.get(node_id)
+        if record is None or not node.can_send(node_id):
+            return await self._call_on_way(call, None)
+        frame = self._request(call, record, 0)
+        outcome = await self._exchange(node_id, frame, call.deadline_s, call.token)
+        if type(outcome) is f.Reply:
+            return self._read_reply(outcome, record)
+        return await self._call_on_way(call, _Tried(record, frame, outcome))
+
+    async def _call_on_way(self, call: Call, tried: _Tried | None) -> Any:
+        """As ``call``, to an agent that is to be found first, or was not where it was sought."""
+        way = Way(self._config, self._driver, call.key, call.deadline_s)
         lost = 0
         while True:
+            if tried is not None:
+                record, frame, outcome = tried
+                if isinstance(outcome, f.Reply):
+                    return self._read_reply(outcome, record)
+                if outcome is Fate.PEER_LOST and lost < MAX_LOST and _may_run_twice(record, call.key, frame.type_name):
+                    lost += 1
+                elif not way.goes_on(record.node_id, outcome):
+                    raise self._failure(outcome, call.key, record)
+            tried = None
             node_id = await way.next()
             if node_id == self._node.node_id:
                 if await way.enter():
                     return await self._call_here(call)
                 continue
-            record = self._node.membership.get(node_id)
-            frame = await self._request(call, record, way.hops) if record is not None else None
-            if record is None or frame is None:
+            reached = await self._with_room(node_id, call.deadline_s)
+            if reached is None:
                 way.node_gone(node_id)
                 continue
+            frame = self._request(call, reached, way.hops)
             outcome = await self._exchange(node_id, frame, call.deadline_s, call.token)
-            if isinstance(outcome, f.Reply):
-                return self._read_reply(outcome, record)
-            if outcome is Fate.PEER_LOST and lost < MAX_LOST and _may_run_twice(record, call.key, frame.type_name):
-                lost += 1
-                continue
-            if not way.goes_on(node_id, outcome):
-                raise self._failure(outcome, call.key, record)
+            tried = _Tried(reached, frame, outcome)
+
+    async def _with_room(self, node_id: NodeId, deadline_s: float | None) -> Record | None:
+        """The node's record once it has room for a call; None if it is gone."""
+        if not self._node.can_send(node_id):
+            await self._driver.wait_for_room(node_id, self._node.can_send, self._send_wait_s(deadline_s))
+        return self._node.membership.get(node_id)
 
     def _way(self, key: AgentKey, deadline_s: float | None) -> Way:
         self._refresh_record()
@@ -165,16 +201,17 @@ class Outbound:
         return answer
 
     async def _handle_here(self, call: Call, context: MessageContext) -> Any:
-        def starting() -> None:
-            if call.deadline_s is not None and call.deadline_s <= self._driver.now_s:
-                raise CallTimeoutError(f"the deadline of a call to {call.recipient} passed before its handler started")
-
+        starting = None if call.deadline_s is None else partial(self._check_deadline, call)
+        set_deadline(call.deadline_s)
         try:
-            with until(call.deadline_s):
-                carrier = self._telemetry.carrier()
-                return await self._handling.call(call.key, call.message, context, carrier, starting)
+            carrier = self._telemetry.carrier()
+            return await self._handling.call(call.key, call.message, context, carrier, starting)
         except (KeyboardInterrupt, SystemExit) as error:
             return _Ending(error)
+
+    def _check_deadline(self, call: Call) -> None:
+        if call.deadline_s is not None and call.deadline_s <= self._driver.now_s:
+            raise CallTimeoutError(f"the deadline of a call to {call.recipient} passed before its handler started")
 
     async def _follow(self, task: asyncio.Task[Any], call: Call) -> Any:
         """The task's outcome, unless the token is cancelled or the deadline passes before it.
@@ -205,9 +242,8 @@ class Outbound:
             if timer is not None:
                 timer.cancel()
 
-    async def _request(self, call: Call, record: Record, hops: int) -> f.Request | None:
-        """The REQUEST for the node of ``record``, once it has room; None if it is gone meanwhile."""
-        home = record.node_id
+    def _request(self, call: Call, record: Record, hops: int) -> f.Request:
+        """The REQUEST for the node of ``record``."""
         sender = agent_key(call.sender) if call.sender is not None else None
         type_name, content_type, payload = self._payloads.encode(call.message, record.readable)
         check_size(payload, self._config.max_message_bytes, record)
@@ -215,10 +251,6 @@ class Outbound:
         check_text("the message id", call.message_id)
         if sender is not None:
             check_text("the sender's agent id", sender)
-        if not self._node.can_send(home):
-            await self._driver.wait_for_room(home, self._node.can_send, self._send_wait_s(call.deadline_s))
-            if self._node.membership.get(home) is None:
-                return None
         return f.Request(
             self._node.pending.next_id(),
             call.key,

@@ -56,6 +56,12 @@ class TransportOptions:
 class TransportEvents(Protocol):
     """Callbacks of a transport."""
 
+    def is_late(self) -> bool:
+        """Whether the event loop was held up: all that came meanwhile is then to be read before anything else happens.
+
+        What a peer asked for, and then took back, must not be begun in between.
+        """
+
     def on_message(self, path: PathId, parts: list[bytes]) -> None:
         """A multipart message came; ``path`` (an int for a dialled one, else the peer's node id) can be answered on."""
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from zmqagents.errors import BackpressureError, LocalProtocolError
+from zmqagents.errors import BackpressureError
 from zmqagents.protocol import effects as e
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.ids import AgentKey, NodeId, PathId, short
@@ -21,6 +21,8 @@ from zmqagents.transport.base import Transport
 from zmqagents.transport.strays import StrayLog
 
 logger = logging.getLogger("zmqagents")
+
+LATE_S = 0.1  # of the timer: handlers commonly hold the loop up for less
 
 
 class Application(Protocol):
@@ -57,7 +59,7 @@ class Driver:
     def __init__(self, transport: Transport, open_node: Callable[[Driver], Node]) -> None:
         """``open_node`` binds the transport, with the driver it is given for its events, and makes the node."""
         self._transport = transport
-        self._application: Application | None = None
+        self._tell: dict[type[Any], Callable[..., None]] = {}
         self._loop = asyncio.get_running_loop()
         self._strays = StrayLog(logger)
         self._flush_scheduled = False
@@ -73,7 +75,16 @@ class Driver:
 
     def attach(self, application: Application) -> None:
         """Serve with ``application`` from now on."""
-        self._application = application
+        self._tell = {
+            e.Incoming: application.on_incoming,
+            e.CallEnded: application.on_call_ended,
+            e.ServingEnded: application.on_serving_ended,
+            e.EventsAbandoned: application.on_events_abandoned,
+            e.EventDead: application.on_event_dead,
+            e.Pack: application.on_pack,
+            e.Evicted: application.on_evicted,
+            e.MemberChanged: application.on_member_changed,
+        }
         self._tick()
 
     async def leave(self, *, timeout_s: float) -> None:
@@ -188,11 +199,14 @@ class Driver:
 
     def _perform_one(self, effect: e.Effect) -> None:
         kind = type(effect)
-        if kind in _APPLICATION:
+        tell = self._tell.get(kind)
+        if tell is not None:
             try:
-                self._tell_application(effect)
+                tell(*effect)
             except Exception:
                 logger.exception("%s could not be handled", kind.__name__)
+        elif kind in _APPLICATION:
+            logger.error("%s could not be handled: nothing can have come in before an application", kind.__name__)
         elif isinstance(effect, e.Publish):
             self._transport.publish(effect.parts)
         elif isinstance(effect, e.OpenPath):
@@ -216,27 +230,6 @@ class Driver:
         elif isinstance(effect, e.Strayed):
             label = "an unknown sender" if effect.peer is None else self.node.label(effect.peer)
             self._strays.report(label, effect.text, self._loop.time())
-
-    def _tell_application(self, effect: e.Effect) -> None:
-        application = self._application
-        if application is None:
-            raise LocalProtocolError("nothing can have come in before an application is attached")
-        if isinstance(effect, e.Incoming):
-            application.on_incoming(effect.peer, effect.number, effect.frame)
-        elif isinstance(effect, e.CallEnded):
-            application.on_call_ended(effect.token, effect.peer, effect.outcome)
-        elif isinstance(effect, e.ServingEnded):
-            application.on_serving_ended(effect.tokens)
-        elif isinstance(effect, e.EventsAbandoned):
-            application.on_events_abandoned(effect.peer, effect.events)
-        elif isinstance(effect, e.EventDead):
-            application.on_event_dead(effect.event, effect.reason)
-        elif isinstance(effect, e.Pack):
-            application.on_pack(effect.agent)
-        elif isinstance(effect, e.Evicted):
-            application.on_evicted(effect.agent, effect.to, effect.lost)
-        elif isinstance(effect, e.MemberChanged):
-            application.on_member_changed(effect.change)
 
     def _flush(self) -> None:
         self._flush_scheduled = False
@@ -281,6 +274,10 @@ class Driver:
         if not self._closed:
             self.node.contacts.sighted(endpoints, node_id, self._loop.time())
             self.perform()
+
+    def is_late(self) -> bool:
+        """See TransportEvents. The timer is due at least every quarter of a second."""
+        return self._timer is not None and self._loop.time() - self._timer_at_s > LATE_S
 
     def on_message(self, path: PathId, parts: list[bytes]) -> None:
         """See TransportEvents."""

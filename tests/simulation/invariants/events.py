@@ -24,10 +24,13 @@ class EventOrder(Invariant):
         """By agent and publisher: the number of the last event heard for the first time."""
 
     def check(self) -> None:
+        new: list[tuple[float, str, AgentKey, str]] = []
         for process in self.run.everybody:
-            for _, key, message_id in process.hearings[self._read[process.node_id] :]:
-                self._check_one(process.name, key, message_id)
+            for at_s, key, message_id in process.hearings[self._read[process.node_id] :]:
+                new.append((at_s, process.name, key, message_id))
             self._read[process.node_id] = len(process.hearings)
+        for _, where, key, message_id in sorted(new, key=lambda hearing: hearing[0]):
+            self._check_one(where, key, message_id)
 
     def _check_one(self, where: str, key: AgentKey, message_id: str) -> None:
         if (key, message_id) in self._heard:

@@ -56,7 +56,7 @@ class Bounded(Invariant):
         yield "agents", len(agency.residents), agents
         yield "claims", len(agency.claims._entries) + len(agency.claims._contested), 2 * agents
         yield "locations", len(agency.locations._known), agents
-        yield "ways of events", len(agency.routes._routes), agents
+        yield "ways of events", len(agency.routes._routes), agents * (lives + 1)
         yield "events that wait", agency.routes.waiting, MOST_WAITING
         for peer in node.state.peers.values():
             yield from self._peer_sizes(peer)

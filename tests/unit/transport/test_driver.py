@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zmqagents.errors import BackpressureError, LocalProtocolError
+from zmqagents.errors import BackpressureError
 from zmqagents.protocol import effects as e
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.ids import AgentKey, NodeId, PathId, make_node_id
@@ -123,7 +123,7 @@ async def test_what_is_sent_in_one_turn_of_the_loop_leaves_as_one_message(pair: 
     for _ in range(100):
         one.call(two)
     await two.until(lambda: len(two.application.incoming) == 100)
-    assert sum(len(parts) > 50 for parts in one.sent) == 1
+    assert sum(len(parts[0]) > 1_000 for parts in one.sent) == 1
 
 
 async def test_deadline_of_a_call_wakes_the_node(pair: tuple[Station, Station]) -> None:
@@ -150,7 +150,7 @@ async def test_input_before_there_is_an_application_is_logged_as_our_own_fault(
     station = Station(hub, "one")
     station.node.state.effects.append(e.ServingEnded([]))
     station.driver.perform()
-    assert LocalProtocolError.__name__ in caplog.text
+    assert "ServingEnded could not be handled" in caplog.text
     await station.driver.close()
 
 

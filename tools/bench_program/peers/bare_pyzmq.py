@@ -5,8 +5,8 @@
 typed message costs: a dataclass encoded as JSON and decoded, on either side, both ways. Option ``curve`` encrypts.
 
 As fast as one can write it plainly: a wake-up reads until nothing is left (the descriptor is edge-triggered, and any
-other call on the socket may swallow its signal, so each of those is followed by a look at what is there), messages leave
-at once, one by one, without batching. Frames are copied where they are small, because that is cheaper than not to.
+other call on the socket may swallow its signal, so each of those is followed by a look at what is there); messages
+leave at once, one by one, without batching; frames are copied, which is cheaper for small ones.
 """
 
 from __future__ import annotations

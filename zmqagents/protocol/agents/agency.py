@@ -17,6 +17,7 @@ from zmqagents.protocol.calls import Adoption
 from zmqagents.protocol.directory import HostsChanged
 from zmqagents.protocol.events import Origin, Sent
 from zmqagents.protocol.ids import AgentKey, NodeId
+from zmqagents.protocol.placement import Policy
 from zmqagents.protocol.records import Phase
 from zmqagents.protocol.state import NodeState
 
@@ -88,8 +89,16 @@ class Agency:
     def hosts_changed(self, changes: list[HostsChanged]) -> None:
         """The hosts of agent types have changed."""
         for change in changes:
+            policy = self._state.directory.policy(change.agent_type)
+            if not isinstance(policy, Policy) or not policy.keyed:
+                self.locations.type_changed(change.agent_type)
             self.claims.hosts_changed(change)
             self.arrivals.unsettle(change.agent_type)
+
+    def pins_changed(self, keys: frozenset[AgentKey]) -> None:
+        """These agents have been pinned to a node, or are pinned no more."""
+        for key in keys:
+            self.locations.forget(key)
 
     def phase_changed(self, old: Phase, new: Phase) -> None:
         """Our own phase has changed: leaving, every agent goes that another node can take."""

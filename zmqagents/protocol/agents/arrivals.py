@@ -123,6 +123,14 @@ class Arrivals:
         self._begin(key)
         return True
 
+    def enter_active(self, key: AgentKey) -> bool:
+        """As ``enter``, for an agent that is active here; False if it isn't."""
+        resident = self._residents.get(key)
+        if resident is None or resident.stay is not Stay.ACTIVE:
+            return False
+        resident.running += 1
+        return True
+
     def left(self, key: AgentKey) -> None:
         """A handler that ``enter`` or an event of this process let in has ended."""
         resident = self._residents.get(key)

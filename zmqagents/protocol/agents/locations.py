@@ -37,6 +37,10 @@ class Locations:
         self._balancer = Balancer()
         self._known: dict[AgentKey, NodeId] = {}
 
+    def known(self, key: AgentKey) -> NodeId | None:
+        """As ``target``, if that has been asked before, or None."""
+        return self._known.get(key)
+
     def target(self, key: AgentKey) -> NodeId | None:
         """The node to send a message for the agent to now, which may be this one; None if nobody hosts its type."""
         return self._known.get(key) or self._find(key)

@@ -14,6 +14,7 @@ from zmqagents.transport.base import MAX_PARTS
 from zmqagents.transport.zeromq.options import get_int
 
 _SLICE_S = 0.005  # how long one wake-up may work before timers and other sockets have their turn
+_CATCH_UP_S = 1.0  # the same after the loop was held up: some 100,000 messages, far more than windows let through
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _MONITOR_EVENT = struct.Struct("=hi")  # event, value: zmq_socket_monitor(3)
@@ -28,6 +29,7 @@ class Reader:
         socket: zmq.Socket[bytes],
         deliver: Callable[..., None],
         on_stray: Callable[[str], None],
+        is_late: Callable[[], bool] = bool,
     ) -> None:
         self.idle = True
         """Whether ``touch`` has anything to do; public so that the sending path can save the call."""
@@ -37,6 +39,7 @@ class Reader:
         self._recv = socket.recv
         self._deliver = deliver
         self._on_stray = on_stray
+        self._is_late = is_late
         self._fd = get_int(socket, zmq.FD)
         loop.add_reader(self._fd, self._drain)
         self.touch()
@@ -64,7 +67,7 @@ class Reader:
     def _drain(self) -> None:
         self.idle = False  # what is called below sends on the same socket; this loop reads until nothing is left anyway
         finished = False
-        until = monotonic() + _SLICE_S
+        until = monotonic() + (_CATCH_UP_S if self._is_late() else _SLICE_S)
         try:
             while self._open:
                 if not self._read():

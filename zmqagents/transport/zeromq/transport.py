@@ -54,7 +54,7 @@ class _Sockets:
                 socket.close()
             self.context.term()  # nothing is queued: returns at once
             raise
-        self.router_reader = RouterReader(self.loop, self.router, events.on_message, events.on_stray)
+        self.router_reader = RouterReader(self.loop, self.router, events.on_message, events.on_stray, events.is_late)
         self.dialler = Dialler(self._new, options, events)
 
     def close(self) -> None:

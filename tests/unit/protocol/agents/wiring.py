@@ -346,6 +346,7 @@ class Wiring:
         for here, there in ((one, other), (other, one)):
             peer = here.node.state.peer(there.node_id)
             peer.accepted = True
+            peer.heard_s = self.now_s
         one.node._greeter.greet(one.node.state.peer(other.node_id), other.node_id, self.now_s)
         one.work()
 
