@@ -15,7 +15,7 @@ def names_in(known: Sequence[str]) -> Callable[[str], list[str]]:
         unknown = [name for name in names if name not in known]
         if unknown or not names:
             raise argparse.ArgumentTypeError(f"{', '.join(unknown) or 'nothing'} is none of {', '.join(known)}")
-        return names
+        return list(dict.fromkeys(names))
 
     return parse
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
+from typing import Any
 
 from .contenders import CONTENDERS, Contender
-from .measures import Bench, Sample, Settings
+from .measures import Bench, Settings
 from .processes import Workers
 from .progress import Progress
 from .results import Result, RowResult
 from .rows import Row
 from .stages import Stage, open_stage
+from .wire import BenchError
 
 
 class Conductor:
@@ -24,13 +26,9 @@ class Conductor:
         self._rows = rows
         self._peers = peers
         self._stages: dict[str, Stage] = {}
-        self._warm: set[tuple[str, str]] = set()
         self._progress = Progress(sum(len(self._present(row)) * self._rounds(row) for row in rows))
-        self._subject = ""
-        self._bench = Bench(workers, settings, self._shown, [])
-
-    def _shown(self, detail: str) -> None:
-        self._progress.detail(detail)
+        self._bench = Bench(workers, settings, self._progress.detail, [])
+        self.failures: list[str] = []
 
     def _taking_part(self, row: Row) -> list[Contender]:
         return [CONTENDERS[name] for name in row.contenders if name in self._peers]
@@ -41,51 +39,59 @@ class Conductor:
     def _rounds(self, row: Row) -> int:
         return min(self._settings.rounds, row.most_rounds)
 
-    async def run(self, done: Callable[[RowResult], None]) -> list[RowResult]:
-        """All rows; ``done`` is told of each when it is measured. Raises BenchError if something can't be measured."""
+    async def run(self) -> list[RowResult]:
+        """All rows. Who fails in one is left out of it and noted in ``failures``."""
         results = []
         for index, row in enumerate(self._rows):
             results.append(await self._measure(row))
-            done(results[-1])
-            await self._close_all_but(
-                {name for later in self._rows[index + 1 :] if later.how for name in later.contenders}
-            )
+            later = self._rows[index + 1 :]
+            needed = {name for row in later if row.how is not None for name in row.contenders}
+            await self._close(name for name in list(self._stages) if name not in needed)
         self._progress.end()
         return results
 
     async def _measure(self, row: Row) -> RowResult:
-        taking_part = self._taking_part(row)
-        results = {each.name: Result(each.name, each.title, absent=each.absent()) for each in taking_part}
+        results = {each.name: Result(each.name, each.title, absent=each.absent()) for each in self._taking_part(row)}
         present = self._present(row)
         if row.how is not None:
-            await self._open(present)
+            self._progress.subject(row.name, f"starting {', '.join(contender.name for contender in present)}")
+            await asyncio.gather(*(self._attempt(self._ready(row, each), row, results[each.name]) for each in present))
         for number in range(self._rounds(row)):
             for contender in present:
                 self._progress.step(row.name, f"round {number + 1} of {self._rounds(row)}, {contender.name}")
-                sample = await self._one(row, contender)
-                results[contender.name].add(sample.value, sample.details)
+                result = results[contender.name]
+                if not result.absent:
+                    await self._attempt(self._one(row, contender, result), row, result)
         title = row.title.format(nodes=self._settings.nodes, agents=f"{self._settings.agents:,}")
         return RowResult(row.name, title, row.unit, row.better, list(results.values()), row.goals)
 
-    async def _one(self, row: Row, contender: Contender) -> Sample:
+    async def _attempt(self, work: Coroutine[Any, Any, None], row: Row, result: Result) -> None:
+        """Do a contender's work; if it fails, it takes no more part in the row, and starts anew for the next."""
+        try:
+            await work
+        except BenchError as error:
+            self.failures.append(f"{row.name}: {error}")
+            result.absent = f"failed: {str(error).splitlines()[0]}"
+            result.values.clear()
+            await self._close([result.contender])
+
+    async def _ready(self, row: Row, contender: Contender) -> None:
+        if contender.name not in self._stages:
+            self._stages[contender.name] = await open_stage(self._workers, contender)
+        if row.prepare is not None:
+            await row.prepare(self._stages[contender.name])
+
+    async def _one(self, row: Row, contender: Contender, result: Result) -> None:
+        if row.how is not None:
+            stage = self._stages[contender.name]
+            if not result.values:
+                await row.how(stage, self._settings.warm_seconds)
+            sample = await row.how(stage, self._settings.seconds)
+            result.add(sample.value, sample.details)
         if row.how_alone is not None:
-            return await row.how_alone(self._bench, contender)
-        how = row.how
-        if how is None:
-            raise ValueError(f"row {row.name} can't be measured")
-        stage = self._stages[contender.name]
-        if (contender.name, row.name) not in self._warm:
-            self._warm.add((contender.name, row.name))
-            await how(stage, self._settings.warm_seconds)
-        return await how(stage, self._settings.seconds)
+            sample = await row.how_alone(self._bench, contender)
+            result.add(sample.value, sample.details)
 
-    async def _open(self, contenders: Sequence[Contender]) -> None:
-        missing = [contender for contender in contenders if contender.name not in self._stages]
-        if missing:
-            self._shown(f"starting {', '.join(contender.name for contender in missing)}")
-        opened = await asyncio.gather(*(open_stage(self._workers, contender) for contender in missing))
-        self._stages.update((stage.contender.name, stage) for stage in opened)
-
-    async def _close_all_but(self, needed: Collection[str]) -> None:
-        ending = [name for name in self._stages if name not in needed]
-        await asyncio.gather(*(self._stages.pop(name).close() for name in ending))
+    async def _close(self, names: Iterable[str]) -> None:
+        stages = [self._stages.pop(name) for name in names if name in self._stages]
+        await asyncio.gather(*(stage.close() for stage in stages))

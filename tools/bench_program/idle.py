@@ -69,12 +69,10 @@ async def cpu_percent(nodes: list[Worker], seconds: float) -> list[float]:
 
 
 def _used_s(process: psutil.Process) -> float:
-    """The scheduler's own count in nanoseconds, where there is one: the usual ticks of 10 ms are coarse for what idles."""
+    """The scheduler's own count, in nanoseconds, where there is one: ticks of 10 ms are coarse for what idles."""
     try:
-        return (
-            sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{process.pid}/task").glob("*/schedstat"))
-            / 1e9
-        )
+        threads = Path(f"/proc/{process.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text(encoding="ascii").split()[0]) for thread in threads) / 1e9
     except OSError:  # a kernel without it, or a thread that has just ended
         times = process.cpu_times()
         return float(times.user + times.system)

@@ -7,18 +7,18 @@ at the border of the transport: parts, without what ZMTP and TCP add.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from autogen_core import MessageContext, RoutedAgent, message_handler
 
 from zmqagents import ZmqAgentRuntime
 from zmqagents.transport.driver import Driver
 
+from .serving import Command, serve
+
+ANSWERS = 1  # standard output: nothing else here writes to it
 MEET_TIMEOUT_S = 120.0
 
 
@@ -68,6 +68,16 @@ class Node:
         count_what_is_heard(self._heard)
         self._runtime = ZmqAgentRuntime(cluster=cluster, instance_id=f"node-{index}")
 
+    def commands(self) -> dict[str, Command]:
+        """What the conductor can ask for."""
+        return {
+            "start": self.start,
+            "meet": self.meet,
+            "change": self.change,
+            "hear_of_change": self.hear_of_change,
+            "heard": self.heard,
+        }
+
     async def start(self) -> None:
         """Join."""
         await Idle.register(self._runtime, "idle", Idle)
@@ -102,34 +112,11 @@ class Node:
         await self._runtime.close()
 
 
-async def serve(node: Node) -> None:
-    """Answer commands until there are no more."""
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    commands: dict[str, Callable[..., Awaitable[Any]]] = {
-        "start": node.start,
-        "meet": node.meet,
-        "change": node.change,
-        "hear_of_change": node.hear_of_change,
-        "heard": node.heard,
-    }
-    _answer("ready")
-    begun = False
-    try:
-        while text := await reader.readline():
-            command = json.loads(text)
-            begun = True
-            _answer(await commands[command.pop("do")](**command))
-    finally:
-        pipe.close()
-        if begun:
-            await node.stop()
-
-
-def _answer(value: Any) -> None:
-    os.write(1, json.dumps({"value": value}).encode() + b"\n")
+def start() -> None:
+    """Be the node that the arguments name."""
+    node = Node(sys.argv[1], int(sys.argv[2]))
+    asyncio.run(serve(node.commands(), node.stop, ANSWERS))
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Node(sys.argv[1], int(sys.argv[2]))))
+    start()

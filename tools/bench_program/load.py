@@ -75,8 +75,8 @@ class Inbox:
     async def received(self, first: int, count: int, within_s: float) -> Json:
         """Wait for the events ``first`` to ``first + count - 1``: what is missing or came twice, when the last came.
 
-        The clock is the monotonic one, which all processes of a Linux machine share. It looks now and then, because being
-        woken for each message would be measured, too.
+        The clock is the monotonic one, which all processes of a Linux machine share. It looks now and then, because
+        being woken for each message would be measured, too.
         """
         until_s = time.monotonic() + within_s
         while len(self._ids) < count and time.monotonic() < until_s:  # noqa: ASYNC110 - see above

@@ -98,12 +98,14 @@ async def compare(options: argparse.Namespace, console: Console, command: str, w
     about = machine.describe(command)
     if options.require_all:
         check_present(options.rows, options.peers)
-    rows = [ROWS[name] for name in options.rows]
+    rows = [ROWS[name] for name in options.rows if set(ROWS[name].contenders) & set(options.peers)]
     conductor = Conductor(workers, settings_of(options), rows, options.peers)
-    results = await conductor.run(lambda _: None)
+    results = await conductor.run()
     console.print(machine.one_line(about), soft_wrap=True, highlight=False)
     console.print(make_table(results))
     write(options, about, results)
+    if conductor.failures:
+        raise BenchError("\n".join(["not everything could be measured:", *conductor.failures]))
 
 
 def write(options: argparse.Namespace, about: dict[str, object], results: Sequence[RowResult]) -> None:
@@ -141,6 +143,8 @@ async def _with_workers(work: Work, interrupt: _Interrupt) -> None:
     async with running() as workers:
         interrupt.watch(workers)
         await work(workers)
+    for text in workers.left_badly:
+        print(f"note: {text}", file=sys.stderr)
 
 
 def _work_of(arguments: Sequence[str], console: Console) -> Work:
@@ -151,6 +155,8 @@ def _work_of(arguments: Sequence[str], console: Console) -> Work:
     module = others.get(name)
     parser = make_parser() if module is None else module.make_parser()
     options = parser.parse_args(arguments if module is None else arguments[1:])
+    if module is None and not any(set(ROWS[row].contenders) & set(options.peers) for row in options.rows):
+        parser.error("none of these peers is in one of these rows")
     if options.chart is not None:
         try:
             chart.check_chart(options.chart)

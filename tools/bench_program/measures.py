@@ -58,6 +58,9 @@ class Bench(NamedTuple):
     """What was measured of processes that idle, once it was."""
 
 
+Prepare: TypeAlias = Callable[[Stage], Awaitable[None]]
+"""Before the first round, on all stages of a row at once."""
+
 Measure: TypeAlias = Callable[[Stage, float], Awaitable[Sample]]
 """On a stage that is ready, for about that many seconds."""
 
@@ -83,9 +86,13 @@ async def echo(stage: Stage, seconds: float) -> Sample:
     return Sample(got["calls"] * ECHO_SIZE / 1e6 / got["seconds"], {})
 
 
+async def prepare_publish(stage: Stage) -> None:
+    """An event goes to more processes than a call does."""
+    await stage.have_event_servers()
+
+
 async def publish(stage: Stage, seconds: float) -> Sample:
     """Events that arrived a second, over all processes. Raises BenchError if one was lost or came twice."""
-    await stage.have_event_servers()
     few = await stage.deliver(FEW_EVENTS, IN_FLIGHT, EVENTS_TIMEOUT_S)
     count = max(FEW_EVENTS, int(few["rate"] / len(stage.servers) * seconds))
     got = await stage.deliver(count, IN_FLIGHT, EVENTS_TIMEOUT_S + seconds)
@@ -95,11 +102,13 @@ async def publish(stage: Stage, seconds: float) -> Sample:
     return Sample(got["rate"], {"delivered": got["received"], "lost": got["lost"]})
 
 
+async def prepare_publish_cost(stage: Stage) -> None:
+    """Fill the table."""
+    await stage.caller.ask("subscribe", others=stage.contender.options["others"])
+
+
 async def publish_cost(stage: Stage, seconds: float) -> Sample:
     """CPU time of one publish and its delivery in one process, with other subscriptions in the table."""
-    if not stage.prepared:
-        stage.prepared = True
-        await stage.caller.ask("subscribe", others=stage.contender.options["others"])
     got = await stage.caller.ask("publish_cost", seconds=seconds)
     return Sample(got["publish_us"], {})
 

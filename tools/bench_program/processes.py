@@ -62,8 +62,8 @@ class Worker:
             raise BenchError(f"{self.name} did not answer {command!r} within {timeout_s:g} s{self._said()}") from None
         if answer is None:
             self._answers.put_nowait(None)
-            status = self._process.returncode
-            raise BenchError(f"{self.name} ended with status {status} during {command!r}{self._said()}")
+            await asyncio.wait({self._reader}, timeout=1.0)  # its last words and its status follow
+            raise BenchError(f"{self.name} ended with status {self.status} during {command!r}{self._said()}")
         if "error" in answer:
             raise BenchError(f"{self.name} failed in {command!r}: {answer['error']}{self._said()}")
         return answer.get("value")
@@ -85,29 +85,29 @@ class Worker:
         await self._reader
 
     def kill(self) -> None:
-        """Kill it and what it started, if it runs."""
-        if self._process.returncode is None:
-            self._kill_session()
+        """Kill what is left of it and of what it started: whatever still holds its output."""
+        if not self._reader.done():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
 
-    def _kill_session(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+    @property
+    def status(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._process.returncode
 
     async def _read(self) -> None:
         await asyncio.gather(self._read_answers(), self._read_stderr())
-        if await self._process.wait():
-            self._kill_session()  # it could not end what it had started
-        self._answers.put_nowait(None)
+        await self._process.wait()
 
     async def _read_answers(self) -> None:
-        stream = self._process.stdout
-        if stream is None:
-            return
-        async for text in stream:
-            try:
-                self._answers.put_nowait(parse(text))
-            except BenchError as error:
-                self._answers.put_nowait({"error": str(error)})
+        """Until the process itself has ended: nothing that it starts gets its standard output."""
+        if self._process.stdout is not None:
+            async for text in self._process.stdout:
+                try:
+                    self._answers.put_nowait(parse(text))
+                except BenchError as error:
+                    self._answers.put_nowait({"error": str(error)})
+        self._answers.put_nowait(None)
 
     async def _read_stderr(self) -> None:
         if self._process.stderr is not None:
@@ -120,6 +120,8 @@ class Workers:
 
     def __init__(self) -> None:
         self._workers: list[Worker] = []
+        self.left_badly: list[str] = []
+        """Those that had to be killed or failed while they left."""
 
     async def start(self, name: str, arguments: Sequence[str]) -> Worker:
         """Start Python with ``arguments``; its imports go on when this returns (``Worker.ready``).
@@ -147,6 +149,7 @@ class Workers:
     async def end(self, workers: Sequence[Worker]) -> None:
         """End these, at once."""
         await asyncio.gather(*(worker.end() for worker in workers))
+        self.left_badly += [f"{worker.name} left with status {worker.status}" for worker in workers if worker.status]
         self._workers = [worker for worker in self._workers if worker not in workers]
 
     def kill(self) -> None:

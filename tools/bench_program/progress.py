@@ -21,6 +21,10 @@ class Progress:
     def step(self, subject: str, detail: str) -> None:
         """The next step begins."""
         self._done += 1
+        self.subject(subject, detail)
+
+    def subject(self, subject: str, detail: str) -> None:
+        """What is prepared before the next step."""
         if subject != self._subject and not self._watched:
             self._write(f"{self._head()}  {subject}\n")
         self._subject = subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import measures
-from .measures import ECHO_IN_FLIGHT, IN_FLIGHT, TEXT_SIZE, Measure, MeasureAlone
+from .measures import ECHO_IN_FLIGHT, IN_FLIGHT, TEXT_SIZE, Measure, MeasureAlone, Prepare
 from .results import Better, Goal
 
 MORE, LESS = Better.MORE, Better.LESS
@@ -25,6 +25,7 @@ class Row:
     contenders: tuple[str, ...]
     how: Measure | None = None
     """Measures on a stage that stays from round to round, and from row to row."""
+    prepare: Prepare | None = None
     how_alone: MeasureAlone | None = None
     """Measures with processes of its own."""
     goals: tuple[Goal, ...] = ()
@@ -84,6 +85,7 @@ _ALL = (
         MORE,
         (OWN, AUTOGEN, CEILING, "nats"),
         measures.publish,
+        measures.prepare_publish,
         goals=(Goal(OWN, AUTOGEN, 8, 15),),
     ),
     Row(
@@ -110,6 +112,7 @@ _ALL = (
         LESS,
         ("zmqagents-10k-subscriptions", "zmqagents-10-subscriptions"),
         measures.publish_cost,
+        measures.prepare_publish_cost,
         goals=(Goal("zmqagents-10k-subscriptions", "zmqagents-10-subscriptions", 1.1, 1.0),),
     ),
     Row(

@@ -34,8 +34,6 @@ class Stage:
         self.servers: list[Worker] = []
         self._caller: Worker | None = None
         self._events = 0
-        self.prepared = False
-        """For a measurement that has to prepare the stage once."""
 
     @property
     def caller(self) -> Worker:
@@ -109,6 +107,10 @@ class Stage:
 async def open_stage(workers: Workers, contender: Contender) -> Stage:
     """A stage whose caller can call."""
     stage = Stage(workers, contender, new_address(contender))
-    await stage.launch()
-    await stage.begin()
+    try:
+        await stage.launch()
+        await stage.begin()
+    except BaseException:
+        await stage.close()
+        raise
     return stage

@@ -14,10 +14,8 @@ from typing import Any
 
 from .contenders import CONTENDERS, adapter_of
 from .peers.base import Side
-from .wire import MAX_LINE_BYTES, BenchError, Json, line, parse
-
-# A side that can't leave within this is ended by its conductor; it should say so itself before.
-STOP_TIMEOUT_S = 6.0
+from .serving import serve
+from .wire import BenchError
 
 
 def make_side(contender_name: str, role: str, index: int) -> Side:
@@ -29,35 +27,6 @@ def make_side(contender_name: str, role: str, index: int) -> Side:
     if kind is None:
         raise BenchError(f"{contender_name} has no {role}")
     return kind(contender.options, index)
-
-
-async def serve(side: Side, answers: int) -> None:
-    """Answer commands until there are no more."""
-    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
-    loop = asyncio.get_running_loop()
-    pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    commands = side.commands()
-    begun = False
-    os.write(answers, line({"value": "ready"}))
-    try:
-        while text := await reader.readline():
-            command = parse(text)
-            name = command.pop("do")
-            begun = begun or name == "start"
-            os.write(answers, line(await _answer(commands, name, command)))
-    finally:
-        pipe.close()
-        if begun:
-            await asyncio.wait_for(side.stop(), STOP_TIMEOUT_S)
-
-
-async def _answer(commands: dict[str, Any], name: str, arguments: Json) -> Json:
-    if name not in commands:
-        return {"error": f"no such command; there are {', '.join(sorted(commands))}"}
-    try:
-        return {"value": await commands[name](**arguments)}
-    except Exception as error:  # noqa: BLE001 - whatever the peer raises is told to the conductor, which ends
-        return {"error": f"{type(error).__name__}: {error}"}
 
 
 def run(main: Coroutine[Any, Any, None], *, uvloop: bool) -> None:
@@ -76,7 +45,7 @@ def start() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)
     side = make_side(contender_name, role, int(index))
-    run(serve(side, answers), uvloop=bool(CONTENDERS[contender_name].options.get("uvloop")))
+    run(serve(side.commands(), side.stop, answers), uvloop=bool(CONTENDERS[contender_name].options.get("uvloop")))
 
 
 if __name__ == "__main__":

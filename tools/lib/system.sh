@@ -7,7 +7,7 @@ BASE_PACKAGES=(python3 python3-venv)
 
 # What some tests need besides; without them those tests are skipped, and fail under ZMQAGENTS_REQUIRE_ALL=1.
 # shellcheck disable=SC2034 # read by .ci/run
-TEST_PACKAGES=(iproute2 nftables shellcheck)
+TEST_PACKAGES=(iproute2 nats-server nftables shellcheck)
 
 have() { command -v "$1" >/dev/null 2>&1; }
 

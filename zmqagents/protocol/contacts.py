@@ -22,6 +22,7 @@ from zmqagents.protocol.state import NodeState
 from zmqagents.protocol.watch import Watch
 
 MAX_SEEDS = 1_024
+ASK_AGAIN_S = 2.0  # who is at a seed, as long as nobody has said so
 SEED_RETRY_S = 2.0  # a seed whose node is gone is dialled again no faster than this
 
 
@@ -35,6 +36,8 @@ class _DataDial:
     """Who was buried and is looked for."""
     refused: bool = False
     """Whether a node answered with which we can't talk; kept until the connection is lost, so that it is asked once."""
+    asked_s: float = 0.0
+    """When whoever is there was last asked who it is."""
 
 
 @dataclass(slots=True)
@@ -214,8 +217,7 @@ class Contacts:
             return
         entry.dial.succeeded()
         if entry.node_id is None:
-            ping = f.Envelope(self._state.node_id, ANYONE, 0, 0, 0, 0, [f.Ping(path, 0)])
-            self._state.direct.append((path, encode_envelope(ping)))
+            self._ask_who(path, entry, now_s)
             return
         peer = self._state.peer(entry.node_id)
         peer.dialled_up = True
@@ -334,9 +336,22 @@ class Contacts:
         if not self.watch.tick(now_s):
             return
         self._judge_all(now_s)
+        self._ask_again(now_s)
         self._dial_sighted(now_s)
         self._redial_seeds(now_s)
         self._dial_graves(now_s)
+
+    def _ask_who(self, path: int, entry: _DataDial, now_s: float) -> None:
+        """Ask whoever is at a seed or a grave to say so."""
+        ping = f.Envelope(self._state.node_id, ANYONE, 0, 0, 0, 0, [f.Ping(path, 0)])
+        self._state.direct.append((path, encode_envelope(ping)))
+        entry.asked_s = now_s
+
+    def _ask_again(self, now_s: float) -> None:
+        """The question, or its answer, may have been lost."""
+        for path, entry in self._dials.items():
+            if entry.node_id is None and entry.dial.up and not entry.refused and entry.asked_s + ASK_AGAIN_S <= now_s:
+                self._ask_who(path, entry, now_s)
 
     def _judge_all(self, now_s: float) -> None:
         for node_id in self._gossip.nodes():

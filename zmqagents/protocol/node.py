@@ -305,7 +305,8 @@ class Node:
         if frame.code == WireCode.WRONG_NODE:
             self.contacts.wrong_node(path, now_s)
             return
-        if is_up(peer) and envelope.session != peer.link.peer_session:
+        of_another_life = envelope.ack_session not in (0, peer.link.session)
+        if (is_up(peer) and envelope.session != peer.link.peer_session) or (frame.code and of_another_life):
             return  # about a life of the link that is over
         if frame.code:
             self.state.effects.append(PeerRefused(peer.node_id, frame.code, frame.text[:1_000]))

@@ -20,11 +20,12 @@ from autogen_core import (
 )
 
 from tools.bench_program.load import Inbox
+from tools.bench_program.serving import Command
 from tools.bench_program.wire import BenchError, Json
 from zmqagents import ZmqAgentRuntime
 
 from .agents import EVENT, NEWS, Listener
-from .base import Adapter, Address, Command, Side
+from .base import Adapter, Address, Side
 
 _BATCH = 500
 _TIMEOUT_S = 60.0

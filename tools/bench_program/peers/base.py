@@ -7,17 +7,16 @@ commands by name, one at a time; ``Caller`` and ``Server`` have those that every
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from tools.bench_program import load
 from tools.bench_program.sampling import Sampler
+from tools.bench_program.serving import Command
 from tools.bench_program.wire import BenchError, Json
 
 Address: TypeAlias = dict[str, Any]
 """What one side has to know to reach the other; JSON."""
-
-Command: TypeAlias = Callable[..., Awaitable[Any]]
 
 LOCALHOST = "127.0.0.1"
 

@@ -99,7 +99,7 @@ class NatsCaller(Caller):
 
     def text_of(self, answer: Msg) -> str:
         """See Caller."""
-        return answer.data.decode()
+        return str(answer.data, "utf-8")
 
     async def publish(self, message_id: str) -> None:
         """See Caller."""

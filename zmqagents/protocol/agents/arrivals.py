@@ -227,12 +227,15 @@ class Arrivals:
             self._deliver(origin.peer, origin.receipt, frame, now_s)
 
     def _deliver(self, peer: NodeId, receipt: int, frame: f.Event, now_s: float) -> None:
+        origin = None if peer == self._state.node_id else Origin(peer, receipt)
         here: list[AgentKey] = []
         for key in frame.recipients:
             place = self.place(key, call=False, now_s=now_s)
-            if place == self._state.node_id:
+            if place == self._state.node_id and self.routes.is_free(key, frame, origin):
                 here.append(key)
                 self._begin(key)
+            elif place == self._state.node_id:  # the agent has come here, and what was sent after it comes behind
+                self.routes.keep(frame._replace(recipients=[key]), origin)
             elif isinstance(place, Hold):
                 self._hold_event(peer, receipt, frame._replace(recipients=[key]), now_s)
             else:
@@ -311,6 +314,8 @@ class Arrivals:
         key = resident.key
         held = self._residents.take_held(resident)
         self._residents.remove(key)
+        if resident.told is not None:
+            self._tell(resident.told, f.Disclaim(key))
         if to is None:
             self._locations.forget(key)
         else:

@@ -25,6 +25,7 @@ from zmqagents.protocol.state import NodeState
 
 CENSUS_TIMEOUT_S = 5.0  # a claimant that is silent for so long is busy or cut off; calls wait no longer for it
 ASK_AGAIN_S = 0.25  # after a link was lost with the question or its answer
+RIVAL_AGAIN_S = 1.0  # until the activation that gives way is gone
 MAX_ENTRIES = 1_000_000  # about 200 MiB; beyond it claims are counted and forgotten
 MAX_CONTESTED = 10_000
 CLAIM_BYTES = 1 << 16  # of agent ids in one CLAIM: its header stays far below 1 MiB
@@ -63,6 +64,7 @@ class Claims:
         self._censuses: dict[str, _Census] = {}
         self._open: dict[str, None] = {}
         self._stale: dict[str, None] = {}
+        self._contests_at_s = 0.0
         self._last_token = 0
         self.evict: Callable[[Resident, NodeId], None] = _unset
         self.known: Callable[[str], None] = _unset
@@ -161,6 +163,8 @@ class Claims:
 
     def tick(self, now_s: float) -> None:
         """Ask again where a question was lost, and end what has waited too long."""
+        if self._contested:
+            self._settle_contests(now_s)
         for agent_type in list(self._open):
             census = self._censuses[agent_type]
             if census.ask_at_s > now_s:
@@ -222,6 +226,7 @@ class Claims:
             if self._state.node_id < peer:
                 self._send(peer, f.Yield(key))
             else:
+                self._entries[key] = peer
                 self.evict(resident, peer)
             return
         other = self._entries.get(key)
@@ -236,6 +241,16 @@ class Claims:
         if len(self._contested) < MAX_CONTESTED:
             self._contested[key] = loser
         self._send(winner, f.Rival(key, loser))
+
+    def _settle_contests(self, now_s: float) -> None:
+        """Tell winners of their rivals again: the two may not have known each other yet, or lost their link."""
+        if self._contests_at_s <= now_s:
+            self._contests_at_s = now_s + RIVAL_AGAIN_S
+            for key, loser in list(self._contested.items()):
+                winner = self._entries.get(key)
+                if winner is None or not self._send(winner, f.Rival(key, loser)):
+                    del self._contested[key]
+        self._state.wake_by(self._contests_at_s)
 
     def rival(self, peer: NodeId, frame: f.Rival) -> None:
         """The home says that another node has an agent of ours: have that one end, or say that we have it not."""
@@ -253,7 +268,9 @@ class Claims:
 
     def disclaimed(self, peer: NodeId, frame: f.Disclaim) -> None:
         """The agent is not at the peer."""
-        if self._entries.get(frame.agent) == peer:
+        if self._contested.get(frame.agent) == peer:
+            del self._contested[frame.agent]
+        elif self._entries.get(frame.agent) == peer:
             other = self._contested.pop(frame.agent, None)
             if other is not None:
                 self._entries[frame.agent] = other

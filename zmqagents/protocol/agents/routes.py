@@ -1,14 +1,17 @@
 """Events on their way to agents (SPEC.md sections 8.5 and 8.6).
 
-Promised: the events that this node sends to one agent, its own and those it forwards, arrive in the order in which
-they were sent, wherever the agent goes meanwhile, and each is delivered, kept, or told of as dead. An agent's events
-take one way at a time: as long as some are unfinished at one node, those for another node wait here. When a node is
-lost, what was unfinished there is sent anew, ahead of what waits.
+Promised: the events that this node sends to one agent, its own and those that it forwards for each other node, arrive
+in the order in which they were sent or came from there, wherever the agent goes meanwhile, and each is delivered, kept,
+or told of as dead. Events for one agent and of one previous hop take one way at a time: as long as some are unfinished
+at one node, those for another node wait here. When a node is lost, what was unfinished there is sent anew, ahead of
+what waits. Rejected: one way for all events of an agent. Two nodes that sent each other what neither could deliver
+would wait for each other for ever, each to finish its own. For the same reason an event that comes back to a node from
+where it was sent on does not wait there again: what it would wait for may be itself.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -32,10 +35,11 @@ class Waiting(NamedTuple):
 
 @dataclass(slots=True)
 class _Route:
-    """The way of one agent's events."""
+    """The way of one agent's events, of those that come from one node."""
 
     node_id: NodeId
-    unfinished: int = 0
+    unfinished: Counter[str] = field(default_factory=Counter)
+    """How many events are under way there, by message id."""
     waiting: deque[Waiting] = field(default_factory=deque)
 
 
@@ -55,29 +59,52 @@ class EventRoutes:
         self._send = send
         self._here = here
         self._finished = finished
-        self._routes: dict[AgentKey, _Route] = {}
+        self._routes: dict[AgentKey, dict[NodeId, _Route]] = {}
+        """By agent and previous hop, which is this node for its own events."""
         self.waiting = 0
         """Events that wait for their way, one for each agent."""
         self.forwarded = 0
         """Events of others that are on their way from here."""
 
-    def is_free(self, key: AgentKey) -> bool:
-        """Whether an event for an agent on this node may be delivered now: none is on its way elsewhere."""
-        return key not in self._routes
+    def is_free(self, key: AgentKey, event: Event | None = None, origin: Origin | None = None) -> bool:
+        """Whether an event for an agent on this node may be delivered now: none before it is on its way elsewhere."""
+        routes = self._routes.get(key)
+        if routes is None or self._hop(origin) not in routes:
+            return True
+        return event is not None and self._came_back(key, event)
+
+    def _hop(self, origin: Origin | None) -> NodeId:
+        return self._state.node_id if origin is None else origin.peer
+
+    def _came_back(self, key: AgentKey, event: Event) -> bool:
+        """Whether the event is on its way from here already."""
+        routes = self._routes.get(key) if event.hops else None
+        return routes is not None and any(event.message_id in route.unfinished for route in routes.values())
+
+    def keep(self, event: Event, origin: Origin | None) -> None:
+        """Keep an event for one agent whose way is not free."""
+        [key] = event.recipients
+        self._routes[key][self._hop(origin)].waiting.append(Waiting(event, origin))
+        self.waiting += 1
 
     def send(self, event: Event, origin: Origin | None = None) -> None:
         """Send the event to each of its recipients, or keep it until their way is free."""
         own = self._state.node_id
+        hop = self._hop(origin)
         groups: dict[NodeId, list[AgentKey]] = {}
         lost: list[AgentKey] = []
         for key in event.recipients:
-            route = self._routes.get(key)
+            routes = self._routes.get(key)
+            route = routes.get(hop) if routes is not None else None
             node_id = self._locations.target(key)
             if node_id is None:
                 lost.append(key)
-            elif route is not None and (route.waiting or route.node_id != node_id):
-                route.waiting.append(Waiting(event._replace(recipients=[key]), origin))
-                self.waiting += 1
+            elif (
+                route is not None
+                and (route.waiting or route.node_id != node_id)
+                and not self._came_back(key, event)
+            ):
+                self.keep(event._replace(recipients=[key]), origin)
             else:
                 groups.setdefault(node_id, []).append(key)
         for node_id, keys in groups.items():
@@ -87,17 +114,18 @@ class EventRoutes:
             elif self._send(node_id, part, origin):
                 self.forwarded += origin is not None
                 for key in keys:
-                    self._count(key, node_id)
+                    self._count(key, hop, event.message_id, node_id)
             else:
                 lost += keys
         if lost:
             self.bury(event._replace(recipients=lost), origin, "no process hosts its type")
 
-    def _count(self, key: AgentKey, node_id: NodeId) -> None:
-        route = self._routes.get(key)
+    def _count(self, key: AgentKey, hop: NodeId, message_id: str, node_id: NodeId) -> None:
+        routes = self._routes.setdefault(key, {})
+        route = routes.get(hop)
         if route is None:
-            route = self._routes[key] = _Route(node_id)
-        route.unfinished += 1
+            route = routes[hop] = _Route(node_id)
+        route.unfinished[message_id] += 1
 
     def bury(self, event: Event, origin: Origin | None, reason: str) -> None:
         """The event reaches these recipients never."""
@@ -110,15 +138,24 @@ class EventRoutes:
         event, _, origin = sent
         self.forwarded -= origin is not None
         for key in event.recipients:
-            route = self._routes.get(key)
+            hop = self._hop(origin)
+            route = self._routes.get(key, {}).get(hop)
             if route is None:
                 continue
-            route.unfinished -= 1
-            if route.unfinished <= 0:
-                del self._routes[key]
+            route.unfinished[event.message_id] -= 1
+            if route.unfinished[event.message_id] <= 0:
+                del route.unfinished[event.message_id]
+            if not route.unfinished:
+                self._drop(key, hop)
                 self._send_all(route.waiting)
         if origin is not None:
             self._finished(origin, len(event.recipients))
+
+    def _drop(self, key: AgentKey, hop: NodeId) -> None:
+        routes = self._routes[key]
+        del routes[hop]
+        if not routes:
+            del self._routes[key]
 
     def _send_all(self, waiting: deque[Waiting]) -> None:
         self.waiting -= len(waiting)
@@ -127,13 +164,19 @@ class EventRoutes:
 
     def node_lost(self, node_id: NodeId, unfinished: list[Sent]) -> None:
         """A link was reset: what was unfinished there takes its way anew, in order, and what waited follows."""
-        ended = [key for key, route in self._routes.items() if route.node_id == node_id]
-        waiting = [self._routes.pop(key).waiting for key in ended]
+        ended = [
+            (key, hop, route.waiting)
+            for key, routes in self._routes.items()
+            for hop, route in routes.items()
+            if route.node_id == node_id
+        ]
+        for key, hop, _ in ended:
+            self._drop(key, hop)
         self.forwarded -= sum(sent.origin is not None for sent in unfinished)
         for event, _, origin in unfinished:
             if event.hops >= MAX_HOPS:
                 self.bury(event, origin, "the link with its home was lost each time")
             else:
                 self.send(event._replace(hops=event.hops + 1), origin)
-        for events in waiting:
-            self._send_all(events)
+        for _, _, waiting in ended:
+            self._send_all(waiting)
