@@ -47,15 +47,16 @@ class Worker:
         """The answer to a command. Raises BenchError if there is none or it is an error."""
         async with self._turn:
             self._write(line({"do": command, **arguments}))
-            return await self._answer(command, timeout_s)
+            return await self.answer(command, timeout_s)
 
     async def ready(self) -> Worker:
         """Return once its imports are done."""
         async with self._turn:
-            await self._answer("imports", ANSWER_TIMEOUT_S)
+            await self.answer("imports")
         return self
 
-    async def _answer(self, command: str, timeout_s: float) -> Any:
+    async def answer(self, command: str, timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
+        """The next thing that it says, which is the answer to ``command``. Raises BenchError as ``ask`` does."""
         try:
             answer = await asyncio.wait_for(self._answers.get(), timeout_s)
         except asyncio.TimeoutError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich.markup import escape
 from rich.table import Table
 
 from .results import Goal, Result, RowResult, Verdict
@@ -41,7 +42,7 @@ def make_table(rows: Iterable[RowResult]) -> Table:
 
 def _value(row: RowResult, result: Result) -> str:
     if result.median is None:
-        return f"[dim]{result.absent or 'not measured'}[/]"
+        return f"[dim]{escape(result.absent or 'not measured')}[/]"
     spread = f" ({number(min(result.values))}-{number(max(result.values))})" if len(result.values) > 1 else ""
     details = "".join(f", {name} {number(result.detail(name))}" for name in result.details)
     return f"{number(result.median)} {row.unit}{spread}{details}"

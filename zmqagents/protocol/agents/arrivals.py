@@ -333,17 +333,19 @@ class Arrivals:
         key = frame.agent
         resident = self._residents.get(key)
         record = self._state.membership.own
-        if resident is not None and resident.stay is not Stay.AWAITED:
+        if resident is not None and resident.stay is not Stay.AWAITED:  # its sender has it no more
+            self._claims.stays(key, peer)
+            self._moves.stays(resident, peer)
             self._answer(peer, f.Error(frame.call_id, f.ErrorCode.MOVED, "", "", self._state.node_id))
             return
         if agent_type_of(key) not in record.types or record.phase is not Phase.ACTIVE:
             self._refuse(peer, frame.call_id, key, None)
             return
         if resident is None:
-            self._residents.add(key, Stay.ARRIVING)
+            resident = self._residents.add(key, Stay.ARRIVING)
         else:
             resident.become(Stay.ARRIVING)
-        self._claims.settle(key)
+        self._claims.arrives(resident, peer)
         self._locations.learn(key, self._state.node_id)
         self._serving[peer, frame.call_id] = key
         self._adopting[peer, frame.call_id] = None

@@ -28,6 +28,7 @@ ASK_AGAIN_S = 0.25  # after a link was lost with the question or its answer
 RIVAL_AGAIN_S = 1.0  # until the activation that gives way is gone
 MAX_ENTRIES = 1_000_000  # about 200 MiB; beyond it claims are counted and forgotten
 MAX_CONTESTED = 10_000
+MAX_GONE = 4_096  # nodes that are remembered as gone: as many as tombstones
 CLAIM_BYTES = 1 << 16  # of agent ids in one CLAIM: its header stays far below 1 MiB
 CLAIM_AGENTS = 4_096  # SPEC.md section 10
 
@@ -64,6 +65,7 @@ class Claims:
         self._censuses: dict[str, _Census] = {}
         self._open: dict[str, None] = {}
         self._stale: dict[str, None] = {}
+        self._gone: dict[NodeId, None] = {}
         self._contests_at_s = 0.0
         self._last_token = 0
         self.evict: Callable[[Resident, NodeId], None] = _unset
@@ -79,13 +81,27 @@ class Claims:
         """Where the agent is active, as far as has been claimed."""
         return self._entries.get(key)
 
-    def settle(self, key: AgentKey) -> None:
-        """The agent is active here now."""
-        self._entries.pop(key, None)
-        self._contested.pop(key, None)
+    def arrives(self, resident: Resident, peer: NodeId) -> None:
+        """The peer has sent the agent here, with its state. Whoever else has claimed it has a rival now."""
+        known = self._entries.pop(resident.key, None), self._contested.pop(resident.key, None)
+        for other in known:
+            if other not in (None, peer, self._state.node_id):
+                self._clash(resident, other)
+
+    def stays(self, key: AgentKey, peer: NodeId) -> None:
+        """The agent stays here, and the peer's activation ends."""
+        for table in (self._entries, self._contested):
+            if table.get(key) == peer or table.get(key) == self._state.node_id:
+                del table[key]
 
     def node_gone(self, node_id: NodeId) -> None:
-        """Nothing is active on that node any more."""
+        """Nothing is active on that node any more; or so it seems: if it comes back, it is asked."""
+        self._gone[node_id] = None
+        if len(self._gone) > MAX_GONE:
+            del self._gone[next(iter(self._gone))]
+        for resident in self._residents:
+            if resident.told == node_id:
+                resident.told = None
         for table in (self._entries, self._contested):
             for key in [key for key, where in table.items() if where == node_id]:
                 del table[key]
@@ -118,6 +134,9 @@ class Claims:
             self._ask_soon(change.agent_type, census)
         if change.agent_type in self._residents.types:
             self._stale[change.agent_type] = None
+        if not self._gone.keys().isdisjoint(change.gained):
+            self._open[change.agent_type] = None  # what was two clusters is one again: look for rivals now
+            self._ask_soon(change.agent_type, self._censuses.setdefault(change.agent_type, _Census()))
 
     def _ask_soon(self, agent_type: str, census: _Census) -> None:
         if agent_type in self._open:
@@ -205,7 +224,9 @@ class Claims:
     # -- claims ------------------------------------------------------------------------------------------------
 
     def claimed(self, peer: NodeId, frame: f.Claim, now_s: float) -> None:
-        """Take a CLAIM."""
+        """Take a CLAIM; not of who is no member, and is asked when it is one again."""
+        if self._state.membership.get(peer) is None:
+            return
         for key in frame.agents:
             self._claimed(peer, key)
         if not frame.token or not frame.last:
@@ -223,11 +244,7 @@ class Claims:
         if resident is not None and resident.bound_for == peer:
             return  # its state has arrived there
         if resident is not None and resident.is_claimed(peer):
-            if self._state.node_id < peer:
-                self._send(peer, f.Yield(key))
-            else:
-                self._entries[key] = peer
-                self.evict(resident, peer)
+            self._clash(resident, peer)
             return
         other = self._entries.get(key)
         if other is None or other == peer:
@@ -238,19 +255,44 @@ class Claims:
             return
         winner, loser = min(other, peer), max(other, peer)
         self._entries[key] = winner
-        if len(self._contested) < MAX_CONTESTED:
-            self._contested[key] = loser
+        self._contest(key, loser)
         self._send(winner, f.Rival(key, loser))
 
+    def _clash(self, resident: Resident, other: NodeId) -> None:
+        """The agent is active here and on another node: the lower node id keeps it."""
+        if self._state.node_id < other:
+            self._contest(resident.key, other)
+            self._send(other, f.Yield(resident.key))
+        else:
+            self._entries[resident.key] = other
+            self._contest(resident.key, self._state.node_id)
+            self.evict(resident, other)
+
+    def _contest(self, key: AgentKey, loser: NodeId) -> None:
+        if len(self._contested) < MAX_CONTESTED:
+            self._contested[key] = loser
+
     def _settle_contests(self, now_s: float) -> None:
-        """Tell winners of their rivals again: the two may not have known each other yet, or lost their link."""
+        """See to it again: the two may not have known each other yet, or lost their link."""
         if self._contests_at_s <= now_s:
             self._contests_at_s = now_s + RIVAL_AGAIN_S
             for key, loser in list(self._contested.items()):
-                winner = self._entries.get(key)
-                if winner is None or not self._send(winner, f.Rival(key, loser)):
+                if not self._press(key, loser):
                     del self._contested[key]
         self._state.wake_by(self._contests_at_s)
+
+    def _press(self, key: AgentKey, loser: NodeId) -> bool:
+        """Have the loser's activation of the agent end; False if nothing is left to end."""
+        winner = self._entries.get(key)
+        resident = self._residents.get(key)
+        here = resident is not None and resident.is_claimed(loser)
+        if loser == self._state.node_id:
+            if resident is not None and here and winner is not None:
+                self.evict(resident, winner)
+            return here and winner is not None
+        if here:
+            return self._send(loser, f.Yield(key))
+        return winner is not None and self._send(winner, f.Rival(key, loser))
 
     def rival(self, peer: NodeId, frame: f.Rival) -> None:
         """The home says that another node has an agent of ours: have that one end, or say that we have it not."""

@@ -103,6 +103,14 @@ class Moves:
         elif resident.stay is Stay.ARRIVING:
             self._winners[resident.key] = winner
 
+    def stays(self, resident: Resident, peer: NodeId) -> None:
+        """The agent does not give way to the peer's activation any more, which ends."""
+        move = self._moves.get(resident.key)
+        if move is not None and move.winner == peer:
+            move.winner = None
+        if self._winners.get(resident.key) == peer:
+            del self._winners[resident.key]
+
     def arrived(self, resident: Resident) -> None:
         """An agent's state is loaded here: what was asked of it meanwhile begins."""
         winner = self._winners.pop(resident.key, None)

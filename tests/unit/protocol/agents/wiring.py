@@ -486,8 +486,9 @@ def key_that_goes(before: Site, after: NodeId, agent_type: str = "worker", weigh
 
 
 def active_at(wiring: Wiring, key: AgentKey) -> list[int | str]:
-    """The names of the sites where the agent is active, or on its way from or to."""
-    return [site.name for site in wiring.sites.values() if site.stay(key) not in (None, Stay.AWAITED)]
+    """The names of the sites where the agent is; from one that has sent its state off it has gone."""
+    sites = [(site.name, site.node.agency.residents.get(key)) for site in wiring.sites.values()]
+    return [name for name, one in sites if one is not None and one.stay is not Stay.AWAITED and one.bound_for is None]
 
 
 __all__ = ["Agent", "Call", "Running", "Site", "Wiring", "active_at", "key_that_goes", "keys_at", "node_id"]

@@ -1,0 +1,186 @@
+"""Events on their way: one way at a time, in order, to the end."""
+
+from __future__ import annotations
+
+from tests.unit.protocol.agents.wiring import Site, Wiring, key_that_goes, keys_at, node_id
+from tests.unit.protocol.builders import event
+from zmqagents.protocol.agents.routes import MAX_HOPS
+from zmqagents.protocol.records import Phase
+
+
+def settled(wiring: Wiring) -> tuple[Site, Site, Site, str]:
+    """A publisher, a host that has an agent, and the agent's home, which is another."""
+    caller, one = wiring.join(0), wiring.join(1, ["worker"])
+    key = key_that_goes(one, node_id(2))
+    one.call(key, "first")
+    two = wiring.join(2, ["worker"])
+    caller.node.agency.locations.forget(key)
+    return caller, one, two, key
+
+
+def test_event_is_forwarded_and_finished_for_its_publisher_only_when_its_handler_has_ended(wiring: Wiring) -> None:
+    caller, one, two, key = settled(wiring)
+    one.slow.add(key)
+    caller.publish("e", key)
+    wiring.settle()
+    assert one.seen(key) == ["first", "e"]
+    assert two.node.agency.routes.forwarded == 1
+    assert not two.node.agency.is_empty
+    assert caller.node.unfinished_events == 1
+    one.finish(key)
+    wiring.settle()
+    assert two.node.agency.routes.forwarded == 0
+    assert two.node.agency.is_empty
+    assert caller.node.unfinished_events == 0
+
+
+def test_event_waits_while_an_earlier_one_is_unfinished_on_the_old_way(wiring: Wiring) -> None:
+    caller, one, _, key = settled(wiring)
+    one.slow.add(key)
+    caller.publish("a", key)
+    wiring.settle()
+    assert caller.node.agency.locations.target(key) == one.node_id
+    caller.publish("b", key)
+    wiring.settle()
+    assert one.seen(key) == ["first", "a"]
+    assert caller.node.unfinished_events == 2
+    one.finish(key)
+    wiring.settle()
+    assert one.seen(key) == ["first", "a", "b"]
+
+
+def test_events_of_others_do_not_wait_for_that(wiring: Wiring) -> None:
+    caller, one, two, key = settled(wiring)
+    one.slow.add(key)
+    caller.publish("a", key)
+    wiring.settle()
+    wiring.join(3).publish("b", key)
+    two.publish("c", key)
+    wiring.settle()
+    assert sorted(one.seen(key)) == ["a", "b", "c", "first"]
+
+
+def test_one_event_for_several_agents_is_finished_when_all_have_ended_wherever_they_are(wiring: Wiring) -> None:
+    caller, one, two, away = settled(wiring)
+    [here] = keys_at(two, 1) if keys_at(two, 1) != [away] else keys_at(two, 2)[1:]
+    one.slow.add(away)
+    caller.publish_together("e", away, here)
+    wiring.settle()
+    assert two.seen(here) == ["e"]
+    assert one.seen(away) == ["first", "e"]
+    assert caller.node.unfinished_events == 1
+    one.finish(away)
+    wiring.settle()
+    assert caller.node.unfinished_events == 0
+
+
+def test_event_that_two_nodes_would_send_each_other_is_delivered(wiring: Wiring) -> None:
+    one, two, three = wiring.join(1), wiring.join(2), wiring.join(3, ["worker"])
+    one.node.agency.locations.learn("worker/a", two.node_id)
+    two.node.agency.locations.learn("worker/a", one.node_id)
+    for text in "abc":
+        one.publish(f"1{text}", "worker/a")
+        two.publish(f"2{text}", "worker/a")
+    wiring.settle()
+    seen = three.seen("worker/a")
+    assert [text for text in seen if text[0] == "1"] == ["1a", "1b", "1c"]
+    assert [text for text in seen if text[0] == "2"] == ["2a", "2b", "2c"]
+    assert one.node.unfinished_events == two.node.unfinished_events == 0
+
+
+def test_event_that_comes_back_does_not_wait_for_itself(wiring: Wiring) -> None:
+    one, two, three = wiring.join(1), wiring.join(2, ["worker"]), wiring.join(3, phase=Phase.JOINING)
+    three.host("worker")
+    key = key_that_goes(two, three.node_id)
+    wiring.hold(two, three)
+    three.become(Phase.ACTIVE)
+    wiring.settle()
+    two.become(Phase.LEAVING)
+    one.node.agency.locations.learn(key, two.node_id)
+    one.publish("e", key)
+    wiring.settle()
+    wiring.release(two, three)
+    wiring.pass_time(0.5)
+    assert three.seen(key) == ["e"]
+    assert one.node.unfinished_events == 0
+
+
+def test_event_comes_behind_those_before_it_when_the_agent_comes_to_its_forwarder(wiring: Wiring) -> None:
+    caller, one, two, key = settled(wiring)
+    one.slow.add(key)
+    caller.publish("running", key)
+    wiring.settle()
+    caller.node.agency.locations.learn(key, two.node_id)
+    one.become(Phase.LEAVING)
+    wiring.settle()
+    wiring.hold(caller, two)
+    caller.publish("a", key)
+    caller.publish("b", key)
+    wiring.release(caller, two)
+    wiring.settle()
+    one.finish(key)
+    wiring.pass_time(0.5)
+    assert two.seen(key) == ["first", "running", "a", "b"]
+
+
+def test_unfinished_events_of_a_lost_node_go_to_the_next_one_in_order(wiring: Wiring) -> None:
+    caller, one, two = wiring.join(0), wiring.join(1, ["worker"]), wiring.join(2, ["worker"])
+    [key] = keys_at(two)
+    two.slow.add(key)
+    for text in "abc":
+        caller.publish(text, key)
+    wiring.settle()
+    caller.node.agency.locations.learn(key, one.node_id)
+    caller.publish("d", key)
+    wiring.die(two)
+    wiring.pass_time(0.5)
+    assert one.seen(key) == ["a", "b", "c", "d"]
+    assert caller.node.unfinished_events == 0
+
+
+def test_event_that_was_sent_on_too_often_is_dead_and_finished_for_its_sender(wiring: Wiring) -> None:
+    caller, one, two = wiring.join(0), wiring.join(1, ["worker"]), wiring.join(2, ["worker"])
+    [key] = keys_at(two)
+    tired = event("e", [key], "e")._replace(hops=MAX_HOPS)
+    caller.node.publish(one.node_id, tired, wiring.now_s)
+    caller.work()
+    wiring.settle()
+    [(message_id, reason)] = one.dead
+    assert message_id == "e"
+    assert reason.startswith("it was sent on too often")
+    assert caller.node.unfinished_events == 0
+    assert not two.handled
+
+
+def test_event_whose_way_was_lost_too_often_is_dead(wiring: Wiring) -> None:
+    caller, one, _ = wiring.join(0), wiring.join(1, ["worker"]), wiring.join(2, ["worker"])
+    [key] = keys_at(one)
+    one.slow.add(key)
+    caller.node.deliver(event("e", [key], "e")._replace(hops=MAX_HOPS), wiring.now_s)
+    caller.work()
+    wiring.settle()
+    wiring.die(one)
+    assert caller.dead == [("e", "the link with its home was lost each time")]
+
+
+def test_event_has_no_way_left_when_the_last_host_is_gone(wiring: Wiring) -> None:
+    caller, one = wiring.join(0), wiring.join(1, ["worker"])
+    one.slow.add("worker/a")
+    caller.publish("a", "worker/a")
+    wiring.settle()
+    wiring.die(one)
+    caller.publish("b", "worker/a")
+    assert caller.dead == [("a", "no process hosts its type"), ("b", "no process hosts its type")]
+    assert not caller.node.agency.routes._routes
+
+
+def test_forwarder_keeps_what_it_forwards_when_the_publisher_is_gone(wiring: Wiring) -> None:
+    caller, one, two, key = settled(wiring)
+    one.slow.add(key)
+    caller.publish("e", key)
+    wiring.settle()
+    wiring.die(caller)
+    one.finish(key)
+    wiring.settle()
+    assert two.node.agency.is_empty
+    assert one.seen(key) == ["first", "e"]
