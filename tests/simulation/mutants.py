@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.simulation.faults import PROFILES
+from tests.simulation.faults import faults_named
 from tests.simulation.world import Report, Scenario, World
 from zmqagents.protocol import node as node_module
 from zmqagents.protocol import watch as watch_module
@@ -24,9 +24,9 @@ from zmqagents.protocol.agents.residents import Residents
 from zmqagents.protocol.agents.routes import EventRoutes
 from zmqagents.protocol.calls import PendingCalls, ServedCalls
 from zmqagents.protocol.events import EventInbox, EventOutbox
-from zmqagents.protocol.greeting import Greeter
 from zmqagents.protocol.link import Greeting, Link
 from zmqagents.protocol.membership import Membership
+from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import decode_record
 from zmqagents.protocol.state import NodeState
 from zmqagents.protocol.sync import Sync
@@ -38,7 +38,7 @@ Wrapper = Callable[[Function], Function]
 
 @dataclass(frozen=True)
 class Mutant:
-    """``owner.function`` is replaced by what ``wrap`` makes of it; ``faults`` is the profile that brings it out."""
+    """``owner.function`` is replaced by what ``wrap`` makes of it; ``faults`` are those that bring it out."""
 
     name: str
     owner: type | Any
@@ -129,9 +129,8 @@ LINKS = [
     Mutant("a PONG proves no loss", Link, "pong", nothing()),
     Mutant("the window is ignored", Link, "_admits", nothing(True)),
     Mutant("a newer session is adopted without a reset", Link, "hello", adopt_without_reset),
-    Mutant("a session is adopted that an earlier life had", Link, "hello", forget_outlived_sessions),
-    Mutant("data of any session is read", Link, "receive", read_any_session),
-    Mutant("a HELLO is not repeated", Greeter, "greet_again", nothing()),
+    Mutant("a session is adopted that an earlier life had", Link, "hello", forget_outlived_sessions, "accuse,delay,dup,reorder,loss,blip"),
+    Mutant("data of any session is read", Link, "receive", read_any_session, "accuse,delay,dup,reorder,loss,blip"),
 ]
 
 
@@ -157,16 +156,24 @@ def drop_events(original: Function) -> Function:
 
 
 def take_all_for_unread(original: Function) -> Function:
-    def reset_link(self: NodeState, peer: Any, *, certain: bool = False) -> None:
-        original(self, peer, certain=True)
+    def reset_link(self: NodeState, peer: Peer) -> None:
+        peer.said_bye = True
+        original(self, peer)
 
     return reset_link
+
+
+def forget_deadline(original: Function) -> Function:
+    def begin(self: PendingCalls[Any], call_id: int, peer: bytes, token: object, _: object, weight: int = 0) -> None:
+        original(self, call_id, peer, token, None, weight)
+
+    return begin
 
 
 MESSAGES = [
     Mutant("calls to a lost peer wait on", PendingCalls, "lose_peer", nothing([])),
     Mutant("a call ends twice", PendingCalls, "end", end_twice),
-    Mutant("deadlines are ignored", PendingCalls, "expire", nothing([])),
+    Mutant("deadlines are forgotten", PendingCalls, "begin", forget_deadline),
     Mutant("no handler hears that its caller is gone", ServedCalls, "lose_peer", nothing([])),
     Mutant("a deadline cancels no handler", Traffic, "_send_cancel", nothing()),
     Mutant("whatever was lost is undeliverable", NodeState, "reset_link", take_all_for_unread),
@@ -210,7 +217,7 @@ MEMBERS = [
     Mutant("tombstones are ignored", Membership, "merge", ignore_tombstones),
     Mutant("a death is not refuted", Membership, "mark_dead", refute_nothing),
     Mutant("digests are not compared", Sync, "heartbeat", nothing()),
-    Mutant("nobody is ever out of reach", watch_module, "is_out_of_reach", nothing(False)),
+    Mutant("nobody is ever out of reach", watch_module, "is_out_of_reach", nothing(False), "lives"),
     Mutant("others are not asked about a suspect", watch_module.Watch, "judge", lambda original: bury_at_once),
     Mutant("who has left is not told apart", node_module.Node, "leave", nothing()),
 ]
@@ -238,7 +245,7 @@ def forget_held(original: Function) -> Function:
 
 
 AGENTS = [
-    Mutant("agents are activated without a census", Claims, "is_known", nothing(True)),
+    Mutant("agents are activated without a census", Claims, "is_known", nothing(True), "moves"),
     Mutant("claims are forgotten", Claims, "_claimed", nothing()),
     Mutant("a second activation does not give way", Moves, "evict", nothing()),
     Mutant("held messages are forgotten", Residents, "take_held", forget_held),
@@ -257,7 +264,7 @@ def hunt(name: str, seeds: Iterable[int]) -> Report | None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mutant.owner, mutant.function, mutant.wrap(getattr(mutant.owner, mutant.function)))
         for seed in seeds:
-            report = World(Scenario(seed=seed, faults=PROFILES[mutant.faults])).run()
+            report = World(Scenario(seed=seed, faults=faults_named(mutant.faults))).run()
             if report.violation is not None:
                 return report
     return None

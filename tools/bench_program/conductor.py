@@ -54,7 +54,7 @@ class Conductor:
         results = {each.name: Result(each.name, each.title, absent=each.absent()) for each in self._taking_part(row)}
         present = self._present(row)
         if row.how is not None:
-            self._progress.subject(row.name, f"starting {', '.join(contender.name for contender in present)}")
+            self._progress.prepare(row.name, f"starting {', '.join(contender.name for contender in present)}")
             await asyncio.gather(*(self._attempt(self._ready(row, each), row, results[each.name]) for each in present))
         for number in range(self._rounds(row)):
             for contender in present:

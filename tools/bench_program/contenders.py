@@ -71,6 +71,7 @@ _ALL = (
     Contender("autogen-grpc", "AutoGen gRPC runtime", "autogen_grpc", {}, _WITH_HOST, imports=_GRPC),
     Contender("autogen-local", "AutoGen SingleThreadedAgentRuntime", "local_runtimes", {"runtime": "autogen"}, _ALONE),
     Contender("pyzmq", "bare pyzmq", "bare_pyzmq"),
+    Contender("pyzmq-copying", "bare pyzmq, copying", "bare_pyzmq", {"copying": True}),
     Contender("pyzmq-json", "bare pyzmq, typed JSON messages", "bare_pyzmq", {"json": True}),
     Contender("pyzmq-curve", "bare pyzmq, CURVE", "bare_pyzmq", {"curve": True}),
     Contender("pyzmq-uvloop", "bare pyzmq, uvloop", "bare_pyzmq", {"uvloop": True}, imports=("uvloop",)),

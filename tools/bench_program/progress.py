@@ -17,16 +17,18 @@ class Progress:
         self._watched = self._stream.isatty()
         self._begun_s = time.monotonic()
         self._subject = ""
+        self._told = ""
 
     def step(self, subject: str, detail: str) -> None:
         """The next step begins."""
         self._done += 1
-        self.subject(subject, detail)
-
-    def subject(self, subject: str, detail: str) -> None:
-        """What is prepared before the next step."""
-        if subject != self._subject and not self._watched:
+        if subject != self._told and not self._watched:
+            self._told = subject
             self._write(f"{self._head()}  {subject}\n")
+        self.prepare(subject, detail)
+
+    def prepare(self, subject: str, detail: str) -> None:
+        """What is done before the next step."""
         self._subject = subject
         self.detail(detail)
 

@@ -57,7 +57,7 @@ _ALL = (
         f"echo of 1 MiB, {ECHO_IN_FLIGHT} in flight, one way counted",
         "MB/s",
         MORE,
-        (OWN, "zmqagents-msgpack", AUTOGEN, CEILING, "pyzmq-json", "grpc", "nats", "xoscar"),
+        (OWN, "zmqagents-msgpack", AUTOGEN, CEILING, "pyzmq-copying", "pyzmq-json", "grpc", "nats", "xoscar"),
         measures.echo,
         goals=(Goal(OWN, CEILING, 0.6, 0.9), Goal("zmqagents-msgpack", CEILING, 0.6, 0.9)),
     ),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple, TypeVar
 
 from zmqagents.protocol.ids import AgentKey, NodeId, agent_type_of
@@ -158,6 +159,11 @@ class Directory:
             return self._conflict(agent_type)
         (text,) = policies
         return Policy.named(text)
+
+    @property
+    def conflicting(self) -> AbstractSet[str]:
+        """The agent types whose hosts disagree on the policy."""
+        return self._conflicting
 
     def conflicts(self) -> list[PolicyConflict]:
         """For each agent type whose hosts disagree, two of them that do."""

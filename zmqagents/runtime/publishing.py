@@ -14,10 +14,12 @@ from autogen_core.exceptions import UndeliverableException
 from zmqagents.config import RuntimeConfig
 from zmqagents.errors import BackpressureError, DeliveryError
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.ids import AgentKey, NodeId
+from zmqagents.protocol.directory import PolicyConflict
+from zmqagents.protocol.ids import AgentKey, NodeId, agent_type_of
 from zmqagents.runtime.identities import agent_id, agent_key, check_text
 from zmqagents.runtime.limits import check_size
 from zmqagents.runtime.outbound import Outbound
+from zmqagents.runtime.policies import conflict_text
 from zmqagents.runtime.tasks import Tasks
 from zmqagents.transport.driver import Driver
 
@@ -185,7 +187,12 @@ class Publishing:
         elsewhere: dict[NodeId, list[AgentKey]] = {}
         own = self._node.node_id
         target_of = self._node.agency.locations.target
+        conflicting = self._node.directory.conflicting
         for key in keys:
+            policy = self._node.directory.policy(agent_type_of(key)) if conflicting else None
+            if isinstance(policy, PolicyConflict):
+                self._dead(key, topic, message_id, type_name, conflict_text(policy, self._node.label))
+                continue
             node_id = target_of(key)
             if node_id == own:
                 here.append(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.simulation.invariants.base import Invariant, Run, Violation, is_keyed
 from tests.simulation.invariants.calls import Executed, HandlersEnd, NoFailure, OneOutcome
 from tests.simulation.invariants.events import EventOrder, NoEventLost
-from tests.simulation.invariants.membership import Converged, NoResurrection, NothingIllegal
+from tests.simulation.invariants.membership import Converged, DeathKnown, NoResurrection, NothingIllegal
 from tests.simulation.invariants.memory import Bounded
 from tests.simulation.invariants.placement import SingleHome, StateKept
 
@@ -19,6 +19,7 @@ ALWAYS: tuple[type[Invariant], ...] = (
     EventOrder,
     NoEventLost,
     NoResurrection,
+    DeathKnown,
     NothingIllegal,
     Converged,
     SingleHome,

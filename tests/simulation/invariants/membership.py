@@ -9,6 +9,7 @@ from zmqagents.errors import WireCode
 from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.membership import TOMBSTONE_LIFE_S, Change
 
+KNOWN_WITHIN_S = 2.5  # some of it for delays, lost envelopes and helpers that are busy
 EXPECTED_STRAYS = {WireCode.WRONG_NODE, WireCode.ILLEGAL_NOW}
 """What a process that comes to a dead one's port, or back from the dead, has to expect."""
 
@@ -49,6 +50,23 @@ class NoResurrection(Invariant):
 
     def check_end(self) -> None:
         self.check()
+
+
+class DeathKnown(Invariant):
+    """Where nothing hinders the living, all of them know soon that a process was killed."""
+
+    name = "death known"
+
+    def check(self) -> None:
+        if not self.run.kills_only:
+            return
+        now_s = self.run.network.now_s
+        for dead in self.run.everybody:
+            if dead.alive or not dead.ended_s + KNOWN_WITHIN_S < now_s < dead.ended_s + 2 * KNOWN_WITHIN_S:
+                continue
+            for process in self.run.alive:
+                if not process.lost(dead) and not process.was_held_up(dead.ended_s):
+                    raise self.fail(f"{process.name} takes {dead.name} for alive {KNOWN_WITHIN_S:g} s after its end")
 
 
 class Converged(Invariant):

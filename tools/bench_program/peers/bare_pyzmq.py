@@ -2,27 +2,31 @@
 
 **Included:** sockets, the event loop, one future for each call and the matching of answers to calls by a number.
 **Not included:** acknowledgements, windows, dedup, membership, routing to agents, agents. Option ``json`` adds what a
-typed message costs: a dataclass encoded as JSON and decoded, on either side, both ways. Option ``curve`` encrypts.
+typed message costs: a class encoded as JSON and decoded, on either side, both ways. Option ``curve`` encrypts.
 
 As fast as one can write it plainly: a wake-up reads until nothing is left (the descriptor is edge-triggered, and any
 other call on the socket may swallow its signal, so each of those is followed by a look at what is there); messages
-leave at once, one by one, without batching; frames are copied, which is cheaper for small ones.
+leave at once, one by one, without batching; frames are copied where they are small, which is cheaper, and are not where
+they are large, unless option ``copying`` is set.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import zmq
 
 from .base import LOCALHOST, Adapter, Address, Caller, Server
 
+_NOBLOCK = int(zmq.NOBLOCK)  # the enumeration's operators cost more than a small message
 _NUMBER_BYTES = 8
 _EVENT_TEXT = b"e" * 64
+_LARGE_BYTES = 1 << 18  # from about here on, not to copy costs less than to copy
 _QUEUE_MESSAGES = 100_000  # more than any measurement has on its way: nothing is dropped and nobody waits
 
 
@@ -36,20 +40,27 @@ _ASK = msgspec.json.Decoder(Ask)
 _encode = msgspec.json.Encoder().encode
 
 
-class Link:
-    """One socket on the event loop; ``on_message`` gets the frames of each message that comes."""
+Part: TypeAlias = bytes | zmq.Frame
+"""What comes in: small ones are copied."""
 
-    def __init__(self, socket: zmq.Socket[bytes], on_message: Callable[[list[bytes]], None]) -> None:
+
+class Link:
+    """One socket on the event loop; ``on_message`` gets the parts of each message that comes."""
+
+    def __init__(
+        self, socket: zmq.Socket[bytes], options: Mapping[str, Any], on_message: Callable[[list[Any]], None]
+    ) -> None:
         self._socket = socket
+        self._large_bytes = sys.maxsize if options.get("copying") else _LARGE_BYTES
         self._on_message = on_message
         self._loop = asyncio.get_running_loop()
         self._look_due = False
         self._loop.add_reader(socket.fileno(), self._read)
         self._loop.call_soon(self._read)
 
-    def send(self, parts: list[bytes]) -> None:
-        """Raises zmq.Again if the queue is full, which _QUEUE_MESSAGES prevents."""
-        self._socket.send_multipart(parts, zmq.NOBLOCK)
+    def send(self, parts: list[Any]) -> None:
+        """Of these the last may be large. Raises zmq.Again if the queue is full, which _QUEUE_MESSAGES prevents."""
+        self._socket.send_multipart(parts, _NOBLOCK, copy=len(parts[-1]) < self._large_bytes)
         if not self._look_due:
             self._look_due = True
             self._loop.call_soon(self._look)
@@ -59,18 +70,26 @@ class Link:
         self._read()
 
     def _read(self) -> None:
-        receive, on_message = self._socket.recv_multipart, self._on_message
+        receive, large_bytes = self._socket.recv, self._large_bytes
         while True:
             try:
-                parts = receive(zmq.NOBLOCK)
+                frame = receive(_NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            on_message(parts)
+            parts: list[Part] = [frame.bytes]
+            while frame.more:
+                frame = receive(_NOBLOCK, copy=False)
+                parts.append(frame.bytes if len(frame) < large_bytes else frame)
+            self._on_message(parts)
 
     def close(self) -> None:
         """End the socket."""
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close(linger=0)
+
+
+def _view(part: Part) -> bytes | memoryview:
+    return part.buffer if isinstance(part, zmq.Frame) else part
 
 
 def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int) -> zmq.Socket[bytes]:
@@ -93,18 +112,18 @@ class ZmqServer(Server):
             socket.curve_server, socket.curve_publickey, socket.curve_secretkey = True, public, secret
             address["key"] = public.decode()
         port = socket.bind_to_random_port(f"tcp://{LOCALHOST}")
-        self._link = Link(socket, self._on_json if self.options.get("json") else self._on_raw)
+        self._link = Link(socket, self.options, self._on_json if self.options.get("json") else self._on_raw)
         return {**address, "servers": [*address.get("servers", []), f"tcp://{LOCALHOST}:{port}"]}
 
-    def _on_raw(self, parts: list[bytes]) -> None:
+    def _on_raw(self, parts: list[Any]) -> None:
         if parts[1]:
             self._link.send(parts)
         else:
             self.inbox.add(parts[2].decode())
 
-    def _on_json(self, parts: list[bytes]) -> None:
+    def _on_json(self, parts: list[Any]) -> None:
         sender, number, body = parts
-        self._link.send([sender, number, _encode(Ask(_ASK.decode(body).text))])
+        self._link.send([sender, number, _encode(Ask(_ASK.decode(_view(body)).text))])
 
     async def stop(self) -> None:
         """See Side."""
@@ -118,7 +137,7 @@ class ZmqCaller(Caller):
     def __init__(self, options: Mapping[str, Any], index: int = 0) -> None:
         super().__init__(options, index)
         self._links: list[Link] = []
-        self._pending: dict[bytes, asyncio.Future[bytes]] = {}
+        self._pending: dict[bytes, asyncio.Future[Part]] = {}
         self._numbers = itertools.count(1)
         self._json = bool(options.get("json"))
 
@@ -138,9 +157,9 @@ class ZmqCaller(Caller):
                 socket.curve_serverkey, socket.curve_publickey = address["key"].encode(), public
                 socket.curve_secretkey = secret
             socket.connect(endpoint)
-            self._links.append(Link(socket, self._on_message))
+            self._links.append(Link(socket, self.options, self._on_message))
 
-    def _on_message(self, parts: list[bytes]) -> None:
+    def _on_message(self, parts: list[Any]) -> None:
         future = self._pending.pop(parts[0])
         if not future.done():
             future.set_result(parts[1])
@@ -161,13 +180,13 @@ class ZmqCaller(Caller):
         future = self._pending[number] = self._loop.create_future()
         if self._json:
             self._links[0].send([number, _encode(prepared)])
-            return _ASK.decode(await future)
+            return _ASK.decode(_view(await future))
         self._links[0].send([number, prepared])
         return await future
 
     def text_of(self, answer: Any) -> str:
         """See Caller."""
-        return str(answer.text if self._json else answer.decode())
+        return str(answer.text) if self._json else str(_view(answer), "utf-8")
 
     async def publish(self, message_id: str) -> None:
         """See Caller."""

@@ -48,7 +48,7 @@ class Agency:
         self.locations = Locations(state, self.residents, self.claims, lambda: next(draws))
         self.moves = Moves(state, self.residents, self._adopt)
         self.arrivals = Arrivals(state, self.residents, self.locations, self.claims, self.moves, tell)
-        self.routes = EventRoutes(state, self.locations, send_event, self._event_here, finished)
+        self.routes = EventRoutes(state, self.residents, self.locations, send_event, self._event_here, finished)
         self.arrivals.routes = self.routes
         self.claims.evict = self.moves.evict
         self.claims.displaced = self.moves.displaced

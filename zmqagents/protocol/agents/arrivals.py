@@ -251,7 +251,13 @@ class Arrivals:
         self._residents.hold(resident, Held(peer, receipt, frame, now_s))
 
     def _forward(self, peer: NodeId, receipt: int, frame: f.Event, place: NodeId | None) -> None:
-        """Send an event for one agent on to where that is."""
+        """Send an event for one agent on to where that is, and tell whoever sent it here."""
+        if place is not None and peer != self._state.node_id:
+            self._disclaim(frame.recipients[0], place)
+            self._tell(peer, f.Moved(frame.recipients[0], place))
+        self._send_on(peer, receipt, frame, place)
+
+    def _send_on(self, peer: NodeId, receipt: int, frame: f.Event, place: NodeId | None) -> None:
         own = peer == self._state.node_id
         origin = None if own else Origin(peer, receipt)
         [key] = frame.recipients
@@ -262,9 +268,6 @@ class Arrivals:
         if frame.hops >= MAX_HOPS:
             self.routes.bury(frame, origin, "it was sent on too often: the processes disagree about its home")
             return
-        if not own:
-            self._disclaim(key, place)
-            self._tell(peer, f.Moved(key, place))
         self.routes.send(frame._replace(hops=frame.hops + 1), origin)
 
     # -- what was held -----------------------------------------------------------------------------------------
@@ -320,11 +323,18 @@ class Arrivals:
             self._locations.forget(key)
         else:
             self._locations.learn(key, to)
+            if held:
+                self._disclaim(key, to)
+            senders = {message.peer: None for message in held if isinstance(message.frame, f.Event)}
+            for peer in senders:
+                self._tell(peer, f.Moved(key, to))
         for message in held:
             if isinstance(message.frame, f.Event):
-                self._forward(message.peer, message.receipt, message.frame, to)
+                self._send_on(message.peer, message.receipt, message.frame, to)
+            elif to is None:
+                self._refuse(message.peer, message.frame.call_id, key, None)
             else:
-                self._refuse(message.peer, message.frame.call_id, key, to)
+                self._answer(message.peer, f.Error(message.frame.call_id, f.ErrorCode.MOVED, "", "", to))
 
     # -- adoption ----------------------------------------------------------------------------------------------
 

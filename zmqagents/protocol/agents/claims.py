@@ -314,7 +314,7 @@ class Claims:
             del self._contested[frame.agent]
         elif self._entries.get(frame.agent) == peer:
             other = self._contested.pop(frame.agent, None)
-            if other is not None:
+            if other is not None and other != self._state.node_id:
                 self._entries[frame.agent] = other
             else:
                 del self._entries[frame.agent]

@@ -26,9 +26,7 @@ MAX_KNOWN = 200_000  # about 40 MiB; beyond it the table starts anew
 class Locations:
     """Answers ``target``; told by the other parts what they learn."""
 
-    def __init__(
-        self, state: NodeState, residents: Residents, claims: Claims, random: Callable[[], float]
-    ) -> None:
+    def __init__(self, state: NodeState, residents: Residents, claims: Claims, random: Callable[[], float]) -> None:
         self._state = state
         self._directory = state.directory
         self._residents = residents

@@ -83,8 +83,8 @@ class Moves:
         return bool(self._moves or self._queue)
 
     def displaced(self, agent_type: str) -> None:
-        """Homes of the type have changed: its agents follow if that is its policy."""
-        if self._state.directory.policy(agent_type) is not Policy.REBALANCE:
+        """Homes of the type have changed: its agents follow if that is its policy, or if this node leaves."""
+        if not self._leaving and self._state.directory.policy(agent_type) is not Policy.REBALANCE:
             return
         for resident in self._residents.of_type(agent_type):
             if resident.stay is Stay.ACTIVE and self._has_elsewhere(resident):

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from zmqagents.protocol.agents.locations import Locations
+from zmqagents.protocol.agents.residents import Residents
 from zmqagents.protocol.effects import EventDead
 from zmqagents.protocol.events import Origin, Sent
 from zmqagents.protocol.frames import Event
@@ -49,12 +50,14 @@ class EventRoutes:
     def __init__(
         self,
         state: NodeState,
+        residents: Residents,
         locations: Locations,
         send: Callable[[NodeId, Event, Origin | None], bool],
         here: Callable[[Event, Origin | None], None],
         finished: Callable[[Origin, int], None],
     ) -> None:
         self._state = state
+        self._residents = residents
         self._locations = locations
         self._send = send
         self._here = here
@@ -69,17 +72,11 @@ class EventRoutes:
     def is_free(self, key: AgentKey, event: Event | None = None, origin: Origin | None = None) -> bool:
         """Whether an event for an agent on this node may be delivered now: none before it is on its way elsewhere."""
         routes = self._routes.get(key)
-        if routes is None or self._hop(origin) not in routes:
-            return True
-        return event is not None and self._came_back(key, event)
+        route = routes.get(self._hop(origin)) if routes is not None else None
+        return route is None or (event is not None and _is_on(route, event))
 
     def _hop(self, origin: Origin | None) -> NodeId:
         return self._state.node_id if origin is None else origin.peer
-
-    def _came_back(self, key: AgentKey, event: Event) -> bool:
-        """Whether the event is on its way from here already."""
-        routes = self._routes.get(key) if event.hops else None
-        return routes is not None and any(event.message_id in route.unfinished for route in routes.values())
 
     def keep(self, event: Event, origin: Origin | None) -> None:
         """Keep an event for one agent whose way is not free."""
@@ -96,14 +93,11 @@ class EventRoutes:
         for key in event.recipients:
             routes = self._routes.get(key)
             route = routes.get(hop) if routes is not None else None
-            node_id = self._locations.target(key)
+            # What came before may be held here, whatever has been learned since of where the agent is.
+            node_id = own if self._residents.get(key) is not None else self._locations.target(key)
             if node_id is None:
                 lost.append(key)
-            elif (
-                route is not None
-                and (route.waiting or route.node_id != node_id)
-                and not self._came_back(key, event)
-            ):
+            elif route is not None and (route.waiting or route.node_id != node_id) and not _is_on(route, event):
                 self.keep(event._replace(recipients=[key]), origin)
             else:
                 groups.setdefault(node_id, []).append(key)
@@ -180,3 +174,8 @@ class EventRoutes:
                 self.send(event._replace(hops=event.hops + 1), origin)
         for _, _, waiting in ended:
             self._send_all(waiting)
+
+
+def _is_on(route: _Route, event: Event) -> bool:
+    """Whether the event has come back to where it waits for itself."""
+    return event.hops > 0 and event.message_id in route.unfinished

@@ -35,13 +35,14 @@ def test_node_is_empty_once_nothing_is_left_that_another_could_take(wiring: Wiri
     one.slow.add(key)
     one.call(key)
     wiring.settle()
-    assert one.node.agency.is_empty
+    empty = [one.node.agency.is_empty]
     one.become(Phase.LEAVING)
-    assert not one.node.agency.is_empty
+    empty.append(one.node.agency.is_empty)
     one.finish(key)
-    assert not one.node.agency.is_empty
+    empty.append(one.node.agency.is_empty)
     wiring.settle()
-    assert one.node.agency.is_empty
+    empty.append(one.node.agency.is_empty)
+    assert empty == [True, False, False, True]
     assert two.seen(key) == [""]
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.unit.protocol.agents.wiring import Site, Wiring, key_that_goes, keys_at, node_id
+from tests.unit.protocol.builders import request
+from zmqagents.protocol import frames as f
 from zmqagents.protocol.agents.arrivals import HOLD
 from zmqagents.protocol.agents.residents import Stay
+from zmqagents.protocol.effects import Fate
 from zmqagents.protocol.records import Phase
+
+
+class Answers(list[Any]):
+    """The token of a call made by hand: takes its outcome."""
+
+    def ended(self, peer: bytes, outcome: f.Reply | f.Error | Fate) -> None:
+        self.append(outcome)
 
 
 @pytest.fixture
@@ -33,7 +45,7 @@ class TestHeld:
         wiring.release(one, two)
         wiring.settle()
         [running] = one.running
-        assert running.frame is not None
+        assert isinstance(running.frame, f.Request)
         assert running.frame.timeout_ms == pytest.approx(2_000, abs=100)
         one.finish(key)
         wiring.settle()
@@ -104,6 +116,7 @@ class TestHeld:
         three = wiring.add(3, ["worker"])
         wiring.connect(three, one)
         wiring.connect(three, caller)
+        wiring.connect(three, two)
         wiring.settle()
         assert one.stay(key) is None
         assert call.outcomes == ["3:a"]
@@ -143,18 +156,20 @@ class TestSentOn:
         assert not call.outcomes
         assert caller.node.agency.locations.target("clerk/a") is None
 
-    def test_answer_reaches_a_caller_whose_life_has_not_been_heard_of_yet(self, wiring: Wiring) -> None:
+    def test_answer_reaches_a_caller_that_is_taken_for_dead(self, wiring: Wiring) -> None:
         caller, one, two = wiring.join(0), wiring.join(1, ["worker"]), wiring.join(2, ["worker"])
         [key] = keys_at(two)
-        wiring.split(caller, one)
-        caller.node.agency.locations.learn(key, one.node_id)
+        wiring.hold(caller, one)
+        wiring.bury(caller, one)
+        wiring.settle()  # and so node 1 has refuted its own death by way of node 2
+        wiring.hold(caller, two)
+        wiring.bury(one, caller)
         wiring.connect(caller, one)
-        wiring.settle(lambda: caller.node.state.peers[one.node_id].link.status.name == "UP")
+        wiring.settle(lambda: caller.node.membership.get(one.node_id) is not None)
         caller.node.agency.locations.learn(key, one.node_id)
-        call = caller.call(key, "a")
+        assert caller.node.call(one.node_id, request(1, key), answers := Answers(), None, wiring.now_s)
         wiring.settle()
-        assert call.asked[0] == one.node_id
-        assert call.outcomes == ["2:a"]
+        assert [frame.code for frame in answers] == [f.ErrorCode.MOVED]
 
     def test_event_for_nobody_is_dead_where_that_is_found_out_and_finished_for_its_sender(self, wiring: Wiring) -> None:
         caller, one = wiring.join(0), wiring.join(1, ["worker"])

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.protocol.agents.wiring import Site, Wiring, active_at, key_that_goes, keys_at, node_id
 from zmqagents.protocol.agents.moves import AT_ONCE, PATIENCE_S, RETRY_S
 from zmqagents.protocol.agents.residents import Stay
+from zmqagents.protocol.placement import rendezvous_home
 from zmqagents.protocol.records import Phase
 
 
@@ -129,6 +130,17 @@ class TestLeaving:
         wiring.settle()
         assert not call.outcomes
 
+    def test_agents_of_the_last_host_go_when_another_one_comes_in_time(self, wiring: Wiring) -> None:
+        one = wiring.join(1, ["worker"])
+        one.slow.add("worker/a")
+        one.call("worker/a", "first")
+        one.become(Phase.LEAVING)
+        two = wiring.join(2, ["worker"])
+        one.finish("worker/a")
+        wiring.settle()
+        assert active_at(wiring, "worker/a") == [2]
+        assert two.seen("worker/a") == ["first"]
+
     def test_agent_that_arrives_while_its_new_home_leaves_goes_on(self, wiring: Wiring) -> None:
         one, two, three = (wiring.join(name, ["worker"]) for name in (1, 2, 3))
         key = next(key for key in keys_at(one, 50) if _home_without(one, two, three, key) == two.node_id)
@@ -145,8 +157,6 @@ class TestLeaving:
 
 
 def _home_without(gone: Site, two: Site, three: Site, key: str) -> bytes:
-    from zmqagents.protocol.placement import rendezvous_home
-
     home = rendezvous_home(key, [(two.node_id, 1), (three.node_id, 1)])
     assert home is not None
     return home
@@ -157,16 +167,21 @@ class TestAdoption:
         self, wiring: Wiring, meeting: tuple[Site, Site, Site, str]
     ) -> None:
         _, one, two, key = meeting
-        two.host()  # it hosts nothing, and one does not hear of it
-        wiring.wires.clear()
+        wiring.hold(one, two)
+        two.become(Phase.JOINING)  # it does not take itself for a host, as one does for a moment still
         wiring.news.clear()
-        hosted = two.node.record.types
-        assert not hosted
-        one.node.directory.home(key)
         one.become(Phase.LEAVING)
+        two.work()
+        lane = wiring.wires.get((two.node_id, one.node_id))
+        if lane is not None:
+            lane.clear()
+        wiring.release(one, two)
         wiring.settle()
-        wiring.pass_time(RETRY_S)
         assert active_at(wiring, key) == [1]
+        two.become(Phase.ACTIVE)
+        wiring.pass_time(2 * RETRY_S)
+        assert active_at(wiring, key) == [2]
+        assert two.seen(key) == ["first"]
 
     def test_agent_whose_state_cannot_be_loaded_begins_anew_and_that_is_told(
         self, wiring: Wiring, meeting: tuple[Site, Site, Site, str]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from tests.unit.protocol.agents.wiring import Site, Wiring, key_that_goes, keys_at, node_id
 from tests.unit.protocol.builders import event
+from zmqagents.protocol.agents.residents import Stay
 from zmqagents.protocol.agents.routes import MAX_HOPS
+from zmqagents.protocol.events import Origin
+from zmqagents.protocol.frames import Event
 from zmqagents.protocol.records import Phase
 
 
@@ -24,14 +27,11 @@ def test_event_is_forwarded_and_finished_for_its_publisher_only_when_its_handler
     caller.publish("e", key)
     wiring.settle()
     assert one.seen(key) == ["first", "e"]
-    assert two.node.agency.routes.forwarded == 1
-    assert not two.node.agency.is_empty
-    assert caller.node.unfinished_events == 1
+    before = (two.node.agency.routes.forwarded, two.node.agency.is_empty, caller.node.unfinished_events)
     one.finish(key)
     wiring.settle()
-    assert two.node.agency.routes.forwarded == 0
-    assert two.node.agency.is_empty
-    assert caller.node.unfinished_events == 0
+    after = (two.node.agency.routes.forwarded, two.node.agency.is_empty, caller.node.unfinished_events)
+    assert (before, after) == ((1, False, 1), (0, True, 0))
 
 
 def test_event_waits_while_an_earlier_one_is_unfinished_on_the_old_way(wiring: Wiring) -> None:
@@ -89,38 +89,61 @@ def test_event_that_two_nodes_would_send_each_other_is_delivered(wiring: Wiring)
 
 
 def test_event_that_comes_back_does_not_wait_for_itself(wiring: Wiring) -> None:
-    one, two, three = wiring.join(1), wiring.join(2, ["worker"]), wiring.join(3, phase=Phase.JOINING)
-    three.host("worker")
-    key = key_that_goes(two, three.node_id)
+    one, two = wiring.join(1, ["worker"]), wiring.join(2, ["worker"])
+    three = wiring.join(3, ["worker"], phase=Phase.JOINING)
     wiring.hold(two, three)
     three.become(Phase.ACTIVE)
     wiring.settle()
-    two.become(Phase.LEAVING)
-    one.node.agency.locations.learn(key, two.node_id)
-    one.publish("e", key)
+    two.become(Phase.LEAVING)  # and takes node 1 for the only host
     wiring.settle()
+    [key] = keys_at(three)
+    one.node.agency.locations.learn(key, two.node_id)
+    for text in "ab":
+        one.publish(text, key)
+    wiring.settle(lambda: two.node.agency.routes.forwarded == 2)
     wiring.release(two, three)
-    wiring.pass_time(0.5)
-    assert three.seen(key) == ["e"]
+    wiring.settle()
+    assert three.seen(key) == ["a", "b"]
     assert one.node.unfinished_events == 0
 
 
 def test_event_comes_behind_those_before_it_when_the_agent_comes_to_its_forwarder(wiring: Wiring) -> None:
     caller, one, two, key = settled(wiring)
     one.slow.add(key)
-    caller.publish("running", key)
-    wiring.settle()
-    caller.node.agency.locations.learn(key, two.node_id)
+    one.call(key, "running")
     one.become(Phase.LEAVING)
-    wiring.settle()
-    wiring.hold(caller, two)
     caller.publish("a", key)
+    wiring.settle()  # it waits at node 1 now, and comes back from there behind the agent
+    caller.node.agency.locations.learn(key, two.node_id)
     caller.publish("b", key)
+    wiring.hold(caller, two)
+    one.finish(key)
+    wiring.settle(lambda: two.stay(key) is Stay.ACTIVE)
+    while wiring.wires[caller.node_id, two.node_id]:
+        wiring.deliver((caller.node_id, two.node_id))
     wiring.release(caller, two)
     wiring.settle()
-    one.finish(key)
-    wiring.pass_time(0.5)
     assert two.seen(key) == ["first", "running", "a", "b"]
+    assert caller.node.unfinished_events == 0
+
+
+def test_event_that_comes_back_by_the_same_way_does_not_wait_and_what_follows_it_does(wiring: Wiring) -> None:
+    caller, one, two = wiring.join(0), wiring.join(1, ["worker"]), wiring.join(2, ["worker"])
+    routes, locations = caller.node.agency.routes, caller.node.agency.locations
+    sent: list[tuple[bytes, str]] = []
+
+    def send(node_id: bytes, event: Event, origin: Origin | None) -> bool:
+        sent.append((node_id, event.message_id))
+        return True
+
+    routes._send = send
+    locations.learn("worker/a", one.node_id)
+    routes.send(event("e")._replace(hops=1), Origin(two.node_id, 1))
+    locations.learn("worker/a", two.node_id)
+    routes.send(event("later")._replace(hops=1), Origin(two.node_id, 2))
+    routes.send(event("e")._replace(hops=3), Origin(two.node_id, 3))
+    assert sent == [(one.node_id, "e"), (two.node_id, "e")]
+    assert routes.waiting == 1
 
 
 def test_unfinished_events_of_a_lost_node_go_to_the_next_one_in_order(wiring: Wiring) -> None:

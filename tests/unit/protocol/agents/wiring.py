@@ -10,6 +10,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 from tests.unit.protocol.builders import event, make_record, node_id, request
@@ -22,6 +23,7 @@ from zmqagents.protocol.agents.residents import Stay
 from zmqagents.protocol.codec import decode_envelope
 from zmqagents.protocol.ids import AgentKey, NodeId
 from zmqagents.protocol.node import Node
+from zmqagents.protocol.placement import rendezvous_home
 from zmqagents.protocol.records import HostedType, Phase
 from zmqagents.protocol.state import NodeLimits
 
@@ -126,6 +128,7 @@ class Site:
         wiring: Wiring,
         name: int | str,
         types: Iterable[str] | Mapping[str, int],
+        *,
         phase: Phase,
         policy: str,
         pinned: Iterable[str],
@@ -327,7 +330,7 @@ class Wiring:
         limits: NodeLimits = QUIET,
     ) -> Site:
         """A new site that knows nobody."""
-        site = Site(self, name, types, phase, policy, pinned, limits)
+        site = Site(self, name, types, phase=phase, policy=policy, pinned=pinned, limits=limits)
         self.sites[site.node_id] = site
         return site
 
@@ -465,15 +468,13 @@ class Wiring:
 def keys_at(home: Site, count: int = 1, agent_type: str = "worker") -> list[AgentKey]:
     """Agents whose home ``home`` takes itself to be."""
     found = (f"{agent_type}/{number}" for number in range(10_000))
-    keys = [key for key, _ in zip((key for key in found if home.node.directory.home(key) == home.node_id), range(count))]
+    keys = list(islice((key for key in found if home.node.directory.home(key) == home.node_id), count))
     assert len(keys) == count
     return keys
 
 
 def key_that_goes(before: Site, after: NodeId, agent_type: str = "worker", weight: int = 1) -> AgentKey:
     """An agent that has its home at ``before`` now, and at ``after`` once that hosts its type too."""
-    from zmqagents.protocol.placement import rendezvous_home
-
     hosts = {host: entry.weight for host, entry in before.node.directory.hosts(agent_type).items()}
     for number in range(10_000):
         key = f"{agent_type}/{number}"
