@@ -61,7 +61,8 @@ class Claims:
         self._residents = residents
         self._send = send
         self._entries: dict[AgentKey, NodeId] = {}
-        self._contested: dict[AgentKey, NodeId] = {}
+        self._contested: dict[AgentKey, set[NodeId]] = {}
+        """Whose activation has to end, because there is one on a lower node id: that of the entry, or our own."""
         self._censuses: dict[str, _Census] = {}
         self._open: dict[str, None] = {}
         self._stale: dict[str, None] = {}
@@ -83,16 +84,16 @@ class Claims:
 
     def arrives(self, resident: Resident, peer: NodeId) -> None:
         """The peer has sent the agent here, with its state. Whoever else has claimed it has a rival now."""
-        known = self._entries.pop(resident.key, None), self._contested.pop(resident.key, None)
-        for other in known:
-            if other not in (None, peer, self._state.node_id):
-                self._clash(resident, other)
+        known = {self._entries.pop(resident.key, peer), *self._contested.pop(resident.key, ())}
+        for other in sorted(known - {peer, self._state.node_id}):
+            self._clash(resident, other)
 
     def stays(self, key: AgentKey, peer: NodeId) -> None:
         """The agent stays here, and the peer's activation ends."""
-        for table in (self._entries, self._contested):
-            if table.get(key) == peer or table.get(key) == self._state.node_id:
-                del table[key]
+        for node_id in (peer, self._state.node_id):
+            self._gave_way(key, node_id)
+            if self._entries.get(key) == node_id:
+                del self._entries[key]
 
     def node_gone(self, node_id: NodeId) -> None:
         """Nothing is active on that node any more; or so it seems: if it comes back, it is asked."""
@@ -102,9 +103,10 @@ class Claims:
         for resident in self._residents:
             if resident.told == node_id:
                 resident.told = None
-        for table in (self._entries, self._contested):
-            for key in [key for key, where in table.items() if where == node_id]:
-                del table[key]
+        for key in [key for key, losers in self._contested.items() if node_id in losers]:
+            self._gave_way(key, node_id)
+        for key in [key for key, where in self._entries.items() if where == node_id]:
+            self._promote(key)
         for agent_type, census in self._censuses.items():
             census.heard.discard(node_id)
             if census.asked.pop(node_id, None) is not None:
@@ -264,33 +266,56 @@ class Claims:
             self._contest(resident.key, other)
             self._send(other, f.Yield(resident.key))
         else:
-            self._entries[resident.key] = other
+            known = self._entries.get(resident.key, other)
+            winner, loser = min(known, other), max(known, other)
+            self._entries[resident.key] = winner
+            if loser != winner:
+                self._contest(resident.key, loser)
+                self._send(winner, f.Rival(resident.key, loser))
             self._contest(resident.key, self._state.node_id)
-            self.evict(resident, other)
+            self.evict(resident, winner)
 
     def _contest(self, key: AgentKey, loser: NodeId) -> None:
-        if len(self._contested) < MAX_CONTESTED:
-            self._contested[key] = loser
+        if key in self._contested or len(self._contested) < MAX_CONTESTED:
+            self._contested.setdefault(key, set()).add(loser)
+
+    def _gave_way(self, key: AgentKey, loser: NodeId) -> None:
+        losers = self._contested.get(key)
+        if losers is not None:
+            losers.discard(loser)
+            if not losers:
+                del self._contested[key]
+
+    def _promote(self, key: AgentKey) -> None:
+        """The agent is not where the entry says: it is at the lowest that was to give way, if there is one."""
+        other = min(self._contested.get(key, set()) - {self._state.node_id}, default=None)
+        if other is None:
+            del self._entries[key]
+        else:
+            self._gave_way(key, other)
+            self._entries[key] = other
 
     def _settle_contests(self, now_s: float) -> None:
         """See to it again: the two may not have known each other yet, or lost their link."""
         if self._contests_at_s <= now_s:
             self._contests_at_s = now_s + RIVAL_AGAIN_S
-            for key, loser in list(self._contested.items()):
-                if not self._press(key, loser):
-                    del self._contested[key]
+            for key, losers in list(self._contested.items()):
+                for loser in list(losers):
+                    if not self._press(key, loser):
+                        self._gave_way(key, loser)
         self._state.wake_by(self._contests_at_s)
 
     def _press(self, key: AgentKey, loser: NodeId) -> bool:
         """Have the loser's activation of the agent end; False if nothing is left to end."""
+        own = self._state.node_id
         winner = self._entries.get(key)
         resident = self._residents.get(key)
         here = resident is not None and resident.is_claimed(loser)
-        if loser == self._state.node_id:
+        if loser == own:
             if resident is not None and here and winner is not None:
                 self.evict(resident, winner)
             return here and winner is not None
-        if here:
+        if here and own not in self._contested.get(key, ()):
             return self._send(loser, f.Yield(key))
         return winner is not None and self._send(winner, f.Rival(key, loser))
 
@@ -310,14 +335,9 @@ class Claims:
 
     def disclaimed(self, peer: NodeId, frame: f.Disclaim) -> None:
         """The agent is not at the peer."""
-        if self._contested.get(frame.agent) == peer:
-            del self._contested[frame.agent]
-        elif self._entries.get(frame.agent) == peer:
-            other = self._contested.pop(frame.agent, None)
-            if other is not None and other != self._state.node_id:
-                self._entries[frame.agent] = other
-            else:
-                del self._entries[frame.agent]
+        self._gave_way(frame.agent, peer)
+        if self._entries.get(frame.agent) == peer:
+            self._promote(frame.agent)
 
     def review(self) -> None:
         """Claim the agents whose homes have changed, where they belong now."""
