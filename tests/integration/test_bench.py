@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tools.bench_program.contenders import CONTENDERS, NO_CLUSTER_KEYS
+from tools.bench_program.contenders import CONTENDERS
 from tools.bench_program.rows import ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,17 +60,10 @@ def test_quick_run_has_every_row_with_figures_and_writes_nothing_but_what_is_nam
             assert result["absent"] == contender.absent()
             assert contender.absent() or result["median"] > 0, f"{row['name']}: {result}"
     assert all(row.unit in shown for row in ROWS.values())
+    words = set(shown.split())
+    assert all(words >= set(contender.absent().split()) for contender in CONTENDERS.values())
     assert listing(ROOT / "tools") == before
     assert listing(tmp_path) == {tmp_path / "run.json"}
-
-
-def test_row_that_needs_cluster_keys_says_so_until_there_are_some(tmp_path: Path) -> None:
-    if not CONTENDERS["zmqagents-curve"].absent():
-        pytest.skip("this version has cluster keys: the quick run measures the row")
-
-    shown = bench("--quick", "--rows", "curve", "--peers", "zmqagents-curve")
-
-    assert NO_CLUSTER_KEYS in shown
 
 
 def test_scale_shows_each_size_and_gossip_as_the_specification_says(tmp_path: Path) -> None:

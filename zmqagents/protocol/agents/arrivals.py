@@ -231,11 +231,13 @@ class Arrivals:
         here: list[AgentKey] = []
         for key in frame.recipients:
             place = self.place(key, call=False, now_s=now_s)
-            if place == self._state.node_id and self.routes.is_free(key, frame, origin):
+            is_here = place == self._state.node_id
+            if (is_here or isinstance(place, Hold)) and not self.routes.is_free(key, frame, origin):
+                # What came before it was forwarded when the agent was elsewhere, and is not finished.
+                self.routes.keep(frame._replace(recipients=[key]), origin)
+            elif is_here:
                 here.append(key)
                 self._begin(key)
-            elif place == self._state.node_id:  # the agent has come here, and what was sent after it comes behind
-                self.routes.keep(frame._replace(recipients=[key]), origin)
             elif isinstance(place, Hold):
                 self._hold_event(peer, receipt, frame._replace(recipients=[key]), now_s)
             else:

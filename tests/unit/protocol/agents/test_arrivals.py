@@ -164,9 +164,10 @@ class TestSentOn:
         wiring.settle()  # and so node 1 has refuted its own death by way of node 2
         wiring.hold(caller, two)
         wiring.bury(one, caller)
+        wiring.news.clear()
         wiring.connect(caller, one)
         wiring.settle(lambda: caller.node.membership.get(one.node_id) is not None)
-        caller.node.agency.locations.learn(key, one.node_id)
+        assert one.node.membership.get(caller.node_id) is None
         assert caller.node.call(one.node_id, request(1, key), answers := Answers(), None, wiring.now_s)
         wiring.settle()
         assert [frame.code for frame in answers] == [f.ErrorCode.MOVED]

@@ -292,3 +292,55 @@ class TestTwoActivations:
         wiring.pass_time(1.0)
         assert active_at(wiring, key) == [2]
         assert two.seen(key) == ["b", "slow"]
+
+    @pytest.mark.parametrize("order", list(itertools.permutations((1, 2))))
+    def test_the_lowest_stays_of_three_one_of_which_is_at_the_home(
+        self, wiring: Wiring, order: tuple[int, int]
+    ) -> None:
+        wiring.join(1, ["worker"])
+        wiring.join(2, ["worker"])
+        home = wiring.join(3, ["worker"])
+        [key] = keys_at(home)
+        for site in wiring.sites.values():
+            site.node.agency.residents.add(key, Stay.ACTIVE)
+        home.slow.add(key)
+        running = home.call(key, "slow")
+        for name in order:
+            wiring.sites[node_id(name)].node.agency.claims.look_again("worker")
+            wiring.settle()
+        home.finish(key)
+        wiring.pass_time(2.0)
+        assert running.outcomes == ["3:slow"]
+        assert active_at(wiring, key) == [1]
+        assert entry(home, key) == node_id(1)
+
+    def test_loser_that_has_not_given_way_yet_is_where_the_agent_is_when_the_winner_dies(self, wiring: Wiring) -> None:
+        one, two = wiring.join(1, ["worker"]), wiring.join(2, ["worker"])
+        home = wiring.join(3, ["worker"])
+        [key] = keys_at(home)
+        wiring.hold(one, two)
+        for site in (one, two):
+            site.node.agency.residents.add(key, Stay.ACTIVE)
+            site.node.agency.claims.look_again("worker")
+        wiring.settle()
+        assert entry(home, key) == one.node_id
+        wiring.die(one)
+        assert entry(home, key) == two.node_id
+        call = home.call(key, "a")
+        wiring.settle()
+        assert call.outcomes == ["2:a"]
+
+    def test_what_is_lost_of_the_contest_is_said_again(self, wiring: Wiring) -> None:
+        one, two = wiring.join(1, ["worker"]), wiring.join(2, ["worker"])
+        home = wiring.join(3, ["worker"])
+        [key] = keys_at(home)
+        wiring.hold(one, two)
+        for site in (one, two):
+            site.node.agency.residents.add(key, Stay.ACTIVE)
+            site.node.agency.claims.look_again("worker")
+        wiring.settle()
+        wiring.wires.clear()
+        wiring.reset(one, two)
+        wiring.release(one, two)
+        wiring.pass_time(3.0)
+        assert active_at(wiring, key) == [1]
