@@ -7,7 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 from tests.simulation.faults import Fault
@@ -33,13 +33,8 @@ def run_all(scenarios: Iterable[Scenario], pool: ProcessPoolExecutor | None = No
     if pool is None:
         yield from map(run_seed, scenarios)
         return
-    futures: list[Future[Report]] = [pool.submit(run_seed, scenario) for scenario in scenarios]
-    try:
-        for future in as_completed(futures):
-            yield future.result()
-    finally:
-        for future in futures:
-            future.cancel()
+    for future in as_completed([pool.submit(run_seed, scenario) for scenario in scenarios]):
+        yield future.result()
 
 
 @dataclass

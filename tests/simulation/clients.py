@@ -106,8 +106,11 @@ class AgentCall:
             self.advance()
 
     def _wait(self) -> None:
-        if self.process.network.now_s >= self._give_up_s:
-            self.end(e.Fate.UNDELIVERABLE, self.process.network.now_s)
+        now_s = self.process.network.now_s
+        if self.deadline_s is not None and now_s >= self.begun_s + self.deadline_s:
+            self.end(e.Fate.DEADLINE, now_s)  # it passed while an exchange was under way
+        elif now_s >= self._give_up_s:
+            self.end(e.Fate.UNDELIVERABLE, now_s)
         else:
             self._refused_by = None
             self.process.after(LOOK_AGAIN_S, self.advance)

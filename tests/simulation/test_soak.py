@@ -1,215 +1,127 @@
-"""Random work under random faults; what is promised holds whatever happens. A seed that fails prints itself."""
+"""Hundreds of random runs; whatever is promised holds in each. A seed that fails says how to replay it."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
 
 import pytest
 
-from tests.simulation.network import Network
-from tests.simulation.process import Call, Process, converged
-from zmqagents.errors import WireCode
-from zmqagents.protocol import frames as f
-from zmqagents.protocol.effects import Fate
-from zmqagents.protocol.ids import NodeId
-from zmqagents.protocol.link import LinkLimits
-from zmqagents.protocol.state import NodeLimits
+from tests.simulation.campaign import cores, executor, explain, run_all
+from tests.simulation.faults import PROFILES, Fault, faults_named, name_of
+from tests.simulation.invariants import ALWAYS
+from tests.simulation.world import Report, Scenario, World, run_seed
 
-SEEDS = range(40)
-PORTS = ("p0", "p1", "p2", "p3")
-AGENTS = [f"worker/{number}" for number in range(20)]
-STEPS = 250
-STEP_S = 0.04
-QUIET_WITHIN_S = 40.0
-FORGOTTEN_WITHIN_S = 6.0
-EXPECTED_STRAYS = {WireCode.WRONG_NODE, WireCode.ILLEGAL_NOW}
-"""What a process that comes to a dead one's port, or back from the dead, has to expect."""
+ROOT = Path(__file__).resolve().parents[2]
+CHUNK = 25
+CHUNKS = [
+    *(("all", first) for first in range(0, 500, CHUNK)),
+    *(("gentle", first) for first in range(0, 50, CHUNK)),
+    *(("moves", first) for first in range(0, 75, CHUNK)),
+    *(("lives", first) for first in range(0, 75, CHUNK)),
+]
+LEAST_OF_EACH = 10
+"""How often each fault has to happen in CHUNK runs: else they prove little about it."""
 
-
-class Soak:
-    """Four ports, each with a process or without; two of the ports are everybody's seeds."""
-
-    def __init__(self, seed: int) -> None:
-        self.network = Network(seed, gossip_loss=0.05, slowest_s=(0.004, 0.15)[seed % 2])
-        self.limits = NodeLimits(link=LinkLimits(window_frames=4, batch_frames=2)) if seed % 3 else None
-        self.random = self.network.random
-        self.everybody: list[Process] = []
-        self.at_port: dict[str, Process] = {}
-        self.calls: list[tuple[Process, NodeId, Call]] = []
-        self.published: defaultdict[tuple[NodeId, NodeId], list[str]] = defaultdict(list)
-        self.cancelled: set[int] = set()
-        self.hindered: list[tuple[str, str]] = []
-        for port in PORTS:
-            self.start(port)
-
-    @property
-    def alive(self) -> list[Process]:
-        return [process for process in self.everybody if process.alive]
-
-    def start(self, port: str) -> None:
-        name = f"{port}-{len(self.everybody)}"
-        process = Process(self.network, name, port=port, types=["worker"], handler_s=0.02, limits=self.limits)
-        self.everybody.append(process)
-        self.at_port[port] = process
-        process.seed(*PORTS[:2])
-
-    # -- what happens ------------------------------------------------------------------------------------------
-
-    def work(self, process: Process) -> None:
-        others = [r.node_id for r in process.node.membership.live() if r.node_id != process.node_id]
-        for target in others:
-            if self.random.random() < 0.4:
-                deadline_s = self.random.choice([None, None, 0.01, 2.0])
-                call = process.call(target, f"t{len(self.calls)}", deadline_s=deadline_s)
-                self.calls.append((process, target, call))
-                if self.random.random() < 0.1:
-                    self.network.after(self.random.uniform(0, 0.05), lambda call=call: self.cancel(process, call))  # type: ignore[misc]
-            if self.random.random() < 0.4:
-                message_id = f"{len(self.published[process.node_id, target]):06}"
-                process.publish(target, message_id)
-                self.published[process.node_id, target].append(message_id)
-
-    def cancel(self, process: Process, call: Call) -> None:
-        if process.alive and not call.outcomes:
-            process.cancel(call)
-            self.cancelled.add(id(call))
-
-    def kill(self) -> None:
-        self.random.choice(self.alive).kill()
-
-    def leave(self) -> None:
-        self.random.choice(self.alive).leave()
-
-    def start_one(self) -> None:
-        free = [port for port, process in self.at_port.items() if not process.alive]
-        if free:
-            self.start(self.random.choice(free))
-
-    def blip(self) -> None:
-        self.network.blip(*self.two())
-
-    def cut(self) -> None:
-        self.hinder(self.network.cut)
-
-    def wall(self) -> None:
-        self.hinder(self.network.wall)
-
-    def mend(self) -> None:
-        if self.hindered:
-            self.network.mend(*self.hindered.pop(0))
-
-    def freeze(self) -> None:
-        self.random.choice(self.alive).freeze(self.random.uniform(0.1, 3.0))
-
-    def change_record(self) -> None:
-        self.random.choice(self.alive).change_record(["worker", f"type{self.random.randrange(5)}"])
-
-    def bury(self) -> None:
-        """Somebody takes somebody for dead, for no reason."""
-        process = self.random.choice(self.alive)
-        victim = self.random.choice(self.everybody).node_id
-        if victim != process.node_id:
-            process.do(lambda: process.node._bury(victim, self.network.now_s))
-
-    def hinder(self, how: Callable[[str, str], None]) -> None:
-        pair = self.two()
-        how(*pair)
-        self.hindered.append(pair)
-
-    def two(self) -> tuple[str, str]:
-        one, other = self.random.sample(self.everybody, 2)
-        return one.name, other.name
-
-    def run(self) -> None:
-        rare = [self.kill, self.leave, self.cut, self.wall, self.freeze, self.bury]
-        often = [self.start_one, self.blip, self.mend, self.change_record]
-        for _ in range(STEPS):
-            for process in self.alive:
-                if self.random.random() < 0.5:
-                    self.work(process)
-            if self.alive and len(self.everybody) > 1 and self.random.random() < 0.2:
-                self.random.choice([*rare, *often, *often, *often])()
-            self.network.run(self.random.uniform(0, 2 * STEP_S))
-        while self.hindered:
-            self.mend()
-        for port in PORTS[:2]:
-            if not self.at_port[port].alive:
-                self.start(port)
-        self.network.run_until(self.is_quiet, within_s=QUIET_WITHIN_S)
-        self.network.run(FORGOTTEN_WITHIN_S)
-        assert self.is_quiet()
-
-    def is_quiet(self) -> bool:
-        return converged(self.alive) and all(
-            len(process.node.pending) == process.node.unfinished_events == len(process.node.served) == 0
-            for process in self.alive
-        )
-
-    # -- what must hold ----------------------------------------------------------------------------------------
-
-    def check(self) -> None:
-        by_id = {process.node_id: process for process in self.everybody}
-        for caller, target, call in self.calls:
-            self.check_call(caller, by_id[target], call)
-        for (publisher, receiver), message_ids in self.published.items():
-            self.check_events(by_id[publisher], by_id[receiver], message_ids)
-        homes = {tuple(process.node.directory.home(agent) for agent in AGENTS) for process in self.alive}
-        assert len(homes) == 1, "everybody looks for an agent at the same place"
-        assert set(*homes) <= {process.node_id for process in self.alive}
-        for process in self.alive:
-            members = {record.node_id for record in process.node.membership.live()}
-            assert process.node.state.peers.keys() <= members, "nothing is kept about who is no member"
-            assert process.node.is_synchronised()
-            assert {stray.code for stray in process.strays} <= EXPECTED_STRAYS
-            assert process.refusals == []
-
-    def check_call(self, caller: Process, target: Process, call: Call) -> None:
-        executions = target.executed[caller.node_id, call.call_id]
-        assert executions <= 1
-        if id(call) in self.cancelled:
-            assert call.outcomes == []
-            return
-        if not caller.alive:
-            return
-        assert call.outcome is not None
-        if isinstance(call.outcome, f.Reply):
-            assert call.outcome.payload.decode() == f"{target.name} {call.target}"
-            assert executions == 1
-        elif call.outcome is Fate.UNDELIVERABLE:
-            assert executions == 0
-
-    def check_events(self, publisher: Process, receiver: Process, message_ids: list[str]) -> None:
-        heard = [message_id for peer, message_id in receiver.heard if peer == publisher.node_id]
-        assert heard == sorted(set(heard)), "in order and each once"
-        abandoned = {message_id for peer, message_id in publisher.abandoned if peer == receiver.node_id}
-        if publisher.alive:
-            assert set(message_ids) == set(heard) | abandoned, "heard, or handed back"
+Runs = Callable[[str, int], list[Report]]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_promises_hold_under_random_faults(seed: int) -> None:
-    soak = Soak(seed)
-    try:
-        soak.run()
-        soak.check()
-    except AssertionError as error:
-        raise AssertionError(f"seed {seed}: {error}") from error
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Runs]:
+    """Gives the reports of CHUNK seeds of a profile, on all cores; each is run once."""
+    with executor(cores()) as pool:
+
+        @lru_cache(maxsize=None)
+        def run(profile: str, first: int) -> list[Report]:
+            seeds = range(first, first + CHUNK)
+            return list(run_all([Scenario(seed=seed, faults=PROFILES[profile]) for seed in seeds], pool))
+
+        yield run
+
+
+@pytest.mark.parametrize(("profile", "first"), CHUNKS)
+def test_promises_hold_under_random_faults(runs: Runs, profile: str, first: int) -> None:
+    failures = [explain(report) for report in runs(profile, first) if report.violation is not None]
+    assert not failures, f"{len(failures)} of {CHUNK} runs\n\n" + failures[0]
+
+
+def test_every_fault_happens_and_every_end_of_a_call_too(runs: Runs) -> None:
+    caused: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
+    for report in runs("all", 0):
+        caused += report.faults
+        outcomes += report.outcomes
+    assert {kind.value for kind in Fault if caused[kind.value] < LEAST_OF_EACH} == set()
+    assert outcomes.keys() >= {"reply", "deadline", "peer_lost", "given up", "caller died"}
+    assert sum(report.moved for report in runs("all", 0)) > LEAST_OF_EACH, "agents went from one process to another"
+
+
+def test_fault_happens_only_where_it_is_switched_on() -> None:
+    for kind in Fault:
+        report = run_seed(Scenario(seed=1, seconds=2.0, faults=frozenset({kind})))
+        assert report.faults.keys() <= {kind.value}
+        assert report.violation is None, explain(report)
 
 
 def test_same_seed_gives_the_same_run() -> None:
-    runs = [Soak(seed) for seed in (7, 7, 8)]
-    for soak in runs:
-        soak.run()
-    one, again, other = (soak.network.fingerprint for soak in runs)
+    one, again, other = (run_seed(Scenario(seed=seed, seconds=3.0)) for seed in (7, 7, 8))
     assert one == again
-    assert one != other
+    assert one.fingerprint != other.fingerprint
+
+
+def test_same_seed_gives_the_same_run_whatever_the_hash_seed() -> None:
+    """Nothing may depend on the order in which a set happens to be iterated."""
+    command = [sys.executable, "tools/simulate", "--seeds", "0-9", "--fingerprints", "--jobs", "1"]
+    outputs = {
+        subprocess.run(
+            command, cwd=ROOT, env=os.environ | {"PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, timeout=50, check=False
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+    assert outputs.pop().count(b"fingerprint") == 10
 
 
 def test_network_at_rest_costs_no_envelopes() -> None:
-    soak = Soak(3)
-    soak.run()
-    soak.network.run(10.0)
-    envelopes = soak.network.envelopes
-    soak.network.run(120.0)
-    assert soak.network.envelopes - envelopes < 30
+    world = World(Scenario(seed=3, faults=PROFILES["gentle"]))
+    assert world.run().violation is None
+    world.network.run(10.0)
+    envelopes = world.network.envelopes
+    world.network.run(120.0)
+    assert world.network.envelopes - envelopes < 60
+
+
+def test_invariant_that_does_not_hold_is_reported_with_the_way_to_replay_it() -> None:
+    world = World(Scenario(seed=5, nodes=3, seconds=1.0, faults=faults_named("loss,dup")))
+    world.everybody[0].running[b"", 0] = None  # type: ignore[assignment]  # a handler that never ends
+    report = world.run()
+    text = explain(report)
+    assert text.startswith("seed 5 breaks the invariant 'handlers end': p0.0 still handles")
+    assert text.endswith("replay with: tools/simulate --nodes 3 --seconds 1 --faults loss,dup --seed 5 --trace")
+    assert len(text.splitlines()) > 20, "the last events are shown"
+
+
+def test_what_the_core_raises_is_reported_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zmqagents.protocol.link.Link.pong", lambda *_: 1 / 0)
+    report = run_seed(Scenario(seed=0))
+    assert report.violation is not None
+    assert report.violation[0] == "raises nothing"
+    assert "ZeroDivisionError: division by zero (test_soak.py:" in report.violation[1]
+
+
+def test_names_of_faults_mean_what_they_say() -> None:
+    assert faults_named("loss,blip") == {Fault.LOSS, Fault.BLIP}
+    assert faults_named("gentle,cut") == PROFILES["gentle"] | {Fault.CUT}
+    assert name_of(faults_named("all")) == "all"
+    assert name_of(faults_named("blip,loss")) == "loss,blip"
+    with pytest.raises(ValueError, match="'thunder'"):
+        faults_named("thunder")
+
+
+def test_invariants_have_names_of_their_own() -> None:
+    assert len({invariant.name for invariant in ALWAYS}) == len(ALWAYS)

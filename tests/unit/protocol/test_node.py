@@ -38,7 +38,7 @@ class Wire:
 
     def __init__(self, limits: NodeLimits | None = None) -> None:
         self.now_s = 100.0
-        self.node = Node(make_record("own", label="own"), limits, now_s=self.now_s)
+        self.node = Node(make_record("own", label="own", types=["worker"]), limits, now_s=self.now_s)
         self.record = make_record("peer", label="peer", endpoints=("data://peer",), gossip_endpoints=("gossip://peer",))
         self.session = 1
         self.sent_numbers = 0
@@ -337,8 +337,8 @@ class TestEvents:
         wire.send(f.Cancel(1), event("e1"), event("e2"))
         events = [effect for effect in wire.effects(e.Incoming) if isinstance(effect, e.Incoming)][1:]
         for incoming in (*events, *events):
-            wire.node.event_done(PEER, incoming.number)
-        wire.node.event_done(node_id("unknown"), 1)
+            wire.node.event_done(PEER, incoming.number, ["worker/a"])
+        wire.node.event_done(node_id("unknown"), 1, ["worker/a"])
         assert wire.frames() == [f.EventDone([2, 3])]
 
     def test_many_finished_events_are_told_in_several_frames(self, wire: Wire) -> None:
@@ -346,7 +346,7 @@ class TestEvents:
             wire.send(*(event("e") for _ in range(100)))
         for incoming in wire.effects(e.Incoming):
             assert isinstance(incoming, e.Incoming)
-            wire.node.event_done(PEER, incoming.number)
+            wire.node.event_done(PEER, incoming.number, ["worker/a"])
         done = [frame for frame in wire.frames() if isinstance(frame, f.EventDone)]
         assert [len(frame.numbers) for frame in done] == [1024, 476]
 

@@ -149,3 +149,17 @@ def test_operation_on_the_node_itself_goes_to_the_application(pair: tuple[Wiring
     caller.node.call(host.node_id, frame, "token", None, wiring.now_s)
     wiring.settle()
     assert [one.frame for one in came] == [frame]
+
+
+def test_link_comes_up_again_when_both_ends_have_closed_it_at_once(pair: tuple[Wiring, Site, Site]) -> None:
+    wiring, caller, host = pair
+    wiring.reset(caller, host)
+    wiring.reset(host, caller)
+    wiring.now_s += 0.6
+    for site in (caller, host):  # both greet anew before they read the other's BYE
+        site.node.tick(wiring.now_s)
+        site.work()
+    wiring.pass_time(2.0)
+    call = caller.call("worker/a", "x")
+    wiring.settle()
+    assert call.outcomes == ["1:x"]
