@@ -210,6 +210,8 @@ class Node:
         if is_up(peer) and not was_up:  # as if a WELCOME had come
             peer.greet_at_s = None
             self._sync.link_up(peer, now_s)
+        elif envelope.first and not is_up(peer) and peer.greet_at_s is None and peer.path is not None:
+            self._greeter.greet(peer, peer.path, now_s, forget=True)  # it believes in a link that we have lost
         if envelope.first:
             for number, frame in fresh:
                 self.traffic.receive(peer, number, frame, now_s)

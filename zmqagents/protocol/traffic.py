@@ -16,6 +16,8 @@ from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.state import NodeState
 from zmqagents.protocol.windows import weight_bytes
 
+MAX_WAITING = 8_192  # events whose way is not free, in all: as many as a peer may have unfinished
+
 _OF_DIRECTORY = frozenset({f.Census, f.Claim, f.Rival, f.Yield, f.Disclaim, f.Moved})
 
 
@@ -128,6 +130,8 @@ class Traffic:
     def can_publish(self, node_id: NodeId) -> bool:
         """Whether an event to the peer would leave at once, and its event window has room."""
         peer = self._state.peers.get(node_id)
+        if self.agency.routes.waiting >= MAX_WAITING:
+            return False
         return peer is None or (peer.link.has_room() and peer.outbox.has_room())
 
     @property

@@ -350,7 +350,8 @@ class Arrivals:
             self._moves.stays(resident, peer)
             self._answer(peer, f.Error(frame.call_id, f.ErrorCode.MOVED, "", "", self._state.node_id))
             return
-        if agent_type_of(key) not in record.types or record.phase is not Phase.ACTIVE:
+        is_host = agent_type_of(key) in record.types and record.phase is Phase.ACTIVE
+        if not is_host or self._directory.home(key) != self._state.node_id:  # its sender asks again
             self._refuse(peer, frame.call_id, key, None)
             return
         if resident is None:
