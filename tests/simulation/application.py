@@ -65,6 +65,7 @@ class Application(Shell):
         record: Record,
         limits: NodeLimits | None,
         clock: Clock,
+        *,
         handler_s: float | None,
     ) -> None:
         super().__init__(network, name, place, record, limits, clock)
@@ -211,7 +212,9 @@ def describe(effect: e.Effect, names: Mapping[NodeId, str]) -> str:
         return f"loses {effect.agent} to {names.get(effect.to or b'')} {effect.lost}"
     if isinstance(effect, e.Strayed):
         return f"strayed: {names.get(effect.peer or b'')} {effect.code.name} {effect.text}"
-    return type(effect).__name__ + "".join(f" {names.get(value, '') if isinstance(value, bytes) else value}" for value in effect)
+    return type(effect).__name__ + "".join(
+        f" {names.get(value, '') if isinstance(value, bytes) else value}" for value in effect
+    )
 
 
 def name_of(outcome: f.Reply | f.Error | e.Fate) -> str:

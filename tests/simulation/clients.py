@@ -96,7 +96,9 @@ class AgentCall:
         elif place == process.node_id:
             self.tries += 1
             number = process.node.pending.next_id()
-            self._handler = Handler(process.node_id, number, self.key, self.message_id, self.text, process.network.now_s)
+            self._handler = Handler(
+                process.node_id, number, self.key, self.message_id, self.text, process.network.now_s
+            )
             process.handle_own(self, self._handler)
         elif place is None:
             self._itinerary.locations.forget(self.key)

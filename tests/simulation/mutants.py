@@ -1,7 +1,7 @@
 """Deliberate breakages of the core, each of which the simulation has to notice.
 
 A mutant is a small patch of one function, as somebody might break it by mistake. One that no seed catches shows what
-the simulation doesn't look at.
+the simulation doesn't look at. (What a link does with the sessions of its earlier lives is tests/property/test_link.py's.)
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import pytest
 
 from tests.simulation.faults import faults_named
 from tests.simulation.world import Report, Scenario, World
-from zmqagents.protocol import node as node_module
 from zmqagents.protocol import watch as watch_module
 from zmqagents.protocol.agents.arrivals import Arrivals
 from zmqagents.protocol.agents.claims import Claims
@@ -104,23 +103,6 @@ def adopt_without_reset(original: Function) -> Function:
     return hello
 
 
-def forget_outlived_sessions(original: Function) -> Function:
-    def hello(self: Link, session: int, known_session: int) -> Any:
-        self._outlived = 0
-        return original(self, session, known_session)
-
-    return hello
-
-
-def read_any_session(original: Function) -> Function:
-    def receive(self: Link, envelope: Any, now_s: float) -> Any:
-        if envelope.first and self.peer_session:
-            envelope = envelope._replace(session=self.peer_session)
-        return original(self, envelope, now_s)
-
-    return receive
-
-
 LINKS = [
     Mutant("duplicates are delivered", Link, "_deliver", deliver_duplicates),
     Mutant("what is missing is acknowledged", Link, "_deliver", acknowledge_what_is_missing),
@@ -129,8 +111,6 @@ LINKS = [
     Mutant("a PONG proves no loss", Link, "pong", nothing()),
     Mutant("the window is ignored", Link, "_admits", nothing(True)),
     Mutant("a newer session is adopted without a reset", Link, "hello", adopt_without_reset),
-    Mutant("a session is adopted that an earlier life had", Link, "hello", forget_outlived_sessions, "accuse,delay,dup,reorder,loss,blip"),
-    Mutant("data of any session is read", Link, "receive", read_any_session, "accuse,delay,dup,reorder,loss,blip"),
 ]
 
 
@@ -219,7 +199,6 @@ MEMBERS = [
     Mutant("digests are not compared", Sync, "heartbeat", nothing()),
     Mutant("nobody is ever out of reach", watch_module, "is_out_of_reach", nothing(False), "lives"),
     Mutant("others are not asked about a suspect", watch_module.Watch, "judge", lambda original: bury_at_once),
-    Mutant("who has left is not told apart", node_module.Node, "leave", nothing()),
 ]
 
 

@@ -24,7 +24,6 @@ from tests.simulation.connections import (
     DialEvents,
     Host,
 )
-
 from zmqagents.protocol.ids import NodeId
 
 __all__ = [

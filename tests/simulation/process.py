@@ -100,7 +100,7 @@ class Process(Application):
             started_ms=clock.wall_ms(network.now_s),
             types=record.types if hosted is None else hosted,
         )
-        super().__init__(network, name, place, record, limits, clock, handler_s)
+        super().__init__(network, name, place, record, limits, clock, handler_s=handler_s)
         self.calls: list[Call] = []
         self.asked: list[AgentCall] = []
         self._open: list[AgentCall] = []

@@ -1,4 +1,4 @@
-"""A ``Node`` and the shell around it, as thin as the real one: sockets, timers, and what a process as a whole suffers."""
+"""A ``Node`` and a shell around it as thin as the real one: sockets, timers, and what a whole process suffers."""
 
 from __future__ import annotations
 

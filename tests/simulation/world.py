@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tests.simulation.application import SLOW, STUCK
+from tests.simulation.application import name_of as end_of
 from tests.simulation.faults import ALL, GENTLE, LIVES, MOVES, Fault, Faults, name_of
-from tests.simulation.invariants import ALWAYS, Violation, is_keyed
+from tests.simulation.invariants import ALWAYS, BrokenInvariantError, is_keyed
 from tests.simulation.network import Network
-from tests.simulation.application import SLOW, STUCK, name_of
 from tests.simulation.process import Process, converged
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.ids import AgentKey, make_node_id
@@ -146,7 +147,7 @@ class World:
         report = Report(scenario=self.scenario)
         try:
             self._live()
-        except Violation as violation:
+        except BrokenInvariantError as violation:
             report.violation = (violation.invariant, violation.text)
         except AssertionError as error:
             report.violation = ("comes to an end", str(error).partition("\n")[0])
@@ -181,7 +182,7 @@ class World:
         end_s = self.network.now_s + within_s
         while not condition():
             if self.network.now_s >= end_s:
-                raise Violation(what, f"not within {within_s:g} s; {self._state()}")
+                raise BrokenInvariantError(what, f"not within {within_s:g} s; {self._state()}")
             self.network.run(STEP_S)
             self._look(thorough=True)
 
@@ -252,13 +253,15 @@ class World:
             self._come_to("everybody is answered", lambda: not any(call.is_open for call in calls), ANSWERED_WITHIN_S)  # noqa: B023
             for call in calls:
                 answer = call.outcomes[0]
-                if isinstance(answer, f.Reply) and where.setdefault(call.key, answer.payload) != answer.payload:
-                    if is_keyed(call.key):
-                        raise Violation("single home", f"{call.key} answers as {where[call.key]!r} and {answer.payload!r}")
+                if not isinstance(answer, f.Reply) or not is_keyed(call.key):
+                    continue
+                if where.setdefault(call.key, answer.payload) != answer.payload:
+                    text = f"{call.key} answers as {where[call.key]!r} and {answer.payload!r}"
+                    raise BrokenInvariantError("single home", text)
             left = [(call.process, call.key) for call in calls if not isinstance(call.outcomes[0], f.Reply)]
             self._come_to("all is quiet", self.is_quiet, ANSWERED_WITHIN_S)
         if left:
-            raise Violation("everybody is answered", ", ".join(f"{one.name} for {key}" for one, key in left))
+            raise BrokenInvariantError("everybody is answered", ", ".join(f"{one.name} for {key}" for one, key in left))
 
     # -- the report --------------------------------------------------------------------------------------------
 
@@ -275,7 +278,7 @@ class World:
             report.moved += len(process.evicted)
             for call in process.asked:
                 open_ = "open" if process.alive else "caller died"
-                end = name_of(call.outcomes[0]) if call.outcomes else "given up" if call.cancelled else open_
+                end = end_of(call.outcomes[0]) if call.outcomes else "given up" if call.cancelled else open_
                 report.outcomes[end] += 1
         return report
 

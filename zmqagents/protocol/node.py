@@ -141,6 +141,11 @@ class Node:
         """Events that this node has sent, or is to send, and whose handlers have not all ended."""
         return self.traffic.unfinished_events
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether several calls are under way, from here or to here."""
+        return len(self.pending) + len(self.served) > 1
+
     def is_quiet(self) -> bool:
         """Whether everything sent has been acknowledged by those who can be reached."""
         return all(peer.link.is_quiet() or peer.path is None for peer in self.state.peers.values())

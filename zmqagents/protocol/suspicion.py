@@ -164,7 +164,7 @@ class Suspicions:
         self._state.wake_by(now_s + POLL_S if suspicion.unasked else suspicion.ends_s)
 
     def _send(self, node_id: NodeId, suspicion: _Suspicion) -> None:
-        for helper_id in list(suspicion.unasked):
+        for helper_id in sorted(suspicion.unasked):
             peer = self._state.peers.get(helper_id)
             if peer is not None and is_up(peer) and peer.path is not None:
                 suspicion.unasked.discard(helper_id)

@@ -131,6 +131,17 @@ class Driver:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
+    def flush_lone(self) -> None:
+        """Send now what a call or an answer has left that has no other beside it; else as ``schedule_flush``.
+
+        Whoever makes one call after the other waits for each: a turn of the loop is a good part of that. Where many
+        are under way, each waits a little for the others, and all leave as one.
+        """
+        if self._flush_scheduled or self._closed or self.node.is_busy:
+            self.schedule_flush()
+        else:
+            self._flush()
+
     async def wait_for_room(self, node_id: NodeId, has_room: Callable[[NodeId], bool], timeout_s: float) -> None:
         """Wait until ``has_room(node_id)``; BackpressureError, naming the peer, after ``timeout_s``."""
         deadline_s = self._loop.time() + timeout_s

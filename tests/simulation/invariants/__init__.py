@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tests.simulation.invariants.base import Invariant, Run, Violation, is_keyed
+from tests.simulation.invariants.base import BrokenInvariantError, Invariant, Run, is_keyed
 from tests.simulation.invariants.calls import Executed, HandlersEnd, NoFailure, OneOutcome
 from tests.simulation.invariants.events import EventOrder, NoEventLost
 from tests.simulation.invariants.membership import Converged, DeathKnown, NoResurrection, NothingIllegal
-from tests.simulation.invariants.memory import Bounded
+from tests.simulation.invariants.memory import BoundedQueues, BoundedTables
 from tests.simulation.invariants.placement import SingleHome, StateKept
 
-__all__ = ["ALWAYS", "Invariant", "Run", "Violation", "is_keyed"]
+__all__ = ["ALWAYS", "BrokenInvariantError", "Invariant", "Run", "is_keyed"]
 
 ALWAYS: tuple[type[Invariant], ...] = (
     Executed,
@@ -24,6 +24,7 @@ ALWAYS: tuple[type[Invariant], ...] = (
     Converged,
     SingleHome,
     StateKept,
-    Bounded,
+    BoundedTables,
+    BoundedQueues,
 )
 """Every one of them."""

@@ -10,7 +10,7 @@ from tests.simulation.process import Process
 from zmqagents.protocol.ids import AgentKey
 
 
-class Violation(AssertionError):
+class BrokenInvariantError(AssertionError):
     """An invariant does not hold."""
 
     def __init__(self, invariant: str, text: str) -> None:
@@ -45,14 +45,13 @@ class Run(Protocol):
     def gentle(self) -> bool:
         """Whether the faults are only those under which no call and no event may fail."""
 
-
     @property
     def kills_only(self) -> bool:
         """Whether the faults are only those under which nobody may take a process for dead that lives."""
 
 
 class Invariant:
-    """One promise; ``check`` and ``check_end`` raise Violation."""
+    """One promise; ``check`` and ``check_end`` raise BrokenInvariantError."""
 
     name: str
     cheap = False
@@ -67,6 +66,6 @@ class Invariant:
     def check_end(self) -> None:
         """What holds when the faults are over and everything has come to rest."""
 
-    def fail(self, text: str) -> Violation:
+    def fail(self, text: str) -> BrokenInvariantError:
         """To be raised."""
-        return Violation(self.name, text)
+        return BrokenInvariantError(self.name, text)

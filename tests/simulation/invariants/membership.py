@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.simulation.invariants.base import Invariant, Run, Violation
 from tests.simulation.application import Seen
+from tests.simulation.invariants.base import BrokenInvariantError, Invariant, Run
 from tests.simulation.process import Process, converged
 from zmqagents.errors import WireCode
 from zmqagents.protocol.ids import NodeId
@@ -39,7 +39,9 @@ class NoResurrection(Invariant):
             raise self.fail(f"{reader.name} holds v{record.version} of {subject.name}, which never published it")
         grave = (reader.node_id, subject.node_id)
         if seen.change.change is Change.DIED and self.run.kills_only and seen.at_s < subject.ended_s:
-            raise Violation("nobody alive is dead", f"{reader.name} took {subject.name} for dead, which lived")
+            raise BrokenInvariantError(
+                "nobody alive is dead", f"{reader.name} took {subject.name} for dead, which lived"
+            )
         if seen.change.change in (Change.LEFT, Change.DIED):
             if seen.buried_at is not None:
                 self._buried[grave] = (seen.buried_at, seen.at_s)

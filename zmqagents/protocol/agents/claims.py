@@ -300,7 +300,7 @@ class Claims:
         if self._contests_at_s <= now_s:
             self._contests_at_s = now_s + RIVAL_AGAIN_S
             for key, losers in list(self._contested.items()):
-                for loser in list(losers):
+                for loser in sorted(losers):
                     if not self._press(key, loser):
                         self._gave_way(key, loser)
         self._state.wake_by(self._contests_at_s)
