@@ -311,3 +311,86 @@ def test_part_that_is_there_is_fine_when_all_is_required(monkeypatch: pytest.Mon
 )
 def test_all_is_required_where_the_environment_says_so(environ: dict[str, str], required: bool) -> None:
     assert all_required(environ) is required
+
+
+SHORT = ["--nodes", "3", "--seconds", "1"]
+
+
+def simulate(*arguments: str, cwd: Path = ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
+    return run([sys.executable, str(ROOT / "tools/simulate"), *arguments], cwd, **environ)
+
+
+def test_simulate_explains_itself_with_examples_when_called_from_anywhere(tmp_path: Path) -> None:
+    shown = simulate("--help", cwd=tmp_path)
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "tools/simulate --seed 7 --trace" in shown.stdout
+    assert "gossip-loss" in shown.stdout
+
+
+def test_simulate_runs_seeds_on_all_cores_and_sums_up() -> None:
+    ran = simulate("--seeds", "0-3", *SHORT, "--faults", "gentle")
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("runs          4, 0 of them with a violation")
+    assert [line.split()[0] for line in ran.stdout.splitlines()] == [
+        "runs", "virtual", "faults", "calls", "outcomes", "events", "agents", "all"
+    ]  # fmt: skip
+
+
+def test_simulate_traces_one_run_and_gives_its_fingerprint() -> None:
+    one, again = (simulate("--seed", "7", *SHORT, "--trace") for _ in range(2))
+
+    assert one.returncode == 0
+    assert "p0.0 sees p1.1 JOINED" in one.stdout
+    assert "seed 7 has the fingerprint" in one.stdout
+    assert one.stdout == again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--faults", "thunder"], "argument --faults: 'thunder' is not a valid Fault; see --help for their names"),
+        (["--seeds", "9-1"], "argument --seeds: invalid seeds_in value: '9-1'"),
+        (["--nodes", "1"], "at least 2 nodes"),
+        (["--trace"], "say which with --seed"),
+    ],
+)
+def test_simulate_refuses_what_makes_no_sense(arguments: list[str], says: str) -> None:
+    ran = simulate(*arguments)
+
+    assert ran.returncode == 2
+    assert says in ran.stderr
+
+
+def test_simulate_fails_and_says_how_to_replay_when_an_invariant_does_not_hold(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "from tests.simulation.invariants.calls import HandlersEnd\n"
+        "HandlersEnd.check_end = lambda self: (_ for _ in ()).throw(self.fail('on purpose'))\n"
+    )
+
+    ran = simulate("--seeds", "0-4", *SHORT, "--jobs", "1", PYTHONPATH=f"{tmp_path}:{ROOT}")
+
+    assert ran.returncode == 1
+    assert ran.stdout.count("breaks the invariant 'handlers end': on purpose\nlast events:\n") == 3
+    assert "replay with: tools/simulate --nodes 3 --seconds 1 --faults all --seed 0 --trace" in ran.stdout
+    assert "\ntools/simulate --nodes 3 --seconds 1 --faults all --seed 4: handlers end\n" in ran.stdout
+    assert "runs          5, 5 of them with a violation" in ran.stdout
+
+
+def test_simulate_ends_on_ctrl_c_with_all_its_processes() -> None:
+    command = [sys.executable, str(ROOT / "tools/simulate"), "--seeds", "0-99999", *SHORT, "--fingerprints"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout is not None
+            assert "fingerprint" in program.stdout.readline()
+            children = psutil.Process(program.pid).children(recursive=True)
+            program.send_signal(signal.SIGINT)
+            _, errors = program.communicate(timeout=20)
+        finally:
+            program.kill()
+
+    assert program.returncode == 130
+    assert errors.strip() == "Interrupted."
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []

@@ -345,7 +345,7 @@ class Link:
             self._acknowledged(envelope.ack, now_s)
         if envelope.first == 0:
             return []
-        if not ours:  # it speaks of an earlier session of ours, such as by EVENT_DONE, and ends when its sender knows ours
+        if not ours:  # it speaks of an earlier session of ours (EVENT_DONE does), and ends when its sender knows ours
             self.counters.stale_envelopes += 1
             return []
         return self._deliver(envelope.first, envelope.frames, now_s)  # type: ignore[arg-type]  # first > 0: data frames

@@ -39,6 +39,8 @@ class _Served:
     """A call being handled here."""
 
     token: CancellationToken
+    number: int
+    """That of its task; 0 if the task tells its end by itself."""
     deadline_s: float | None = None
     started: bool = False
     """Whether its handler has been called; until then it can still be kept from it."""
@@ -155,11 +157,11 @@ class Inbound:
             self._refuse(peer, request.call_id, f.ErrorCode.UNREADABLE, text)
             return
         deadline_s = None if request.timeout_ms is None else self._driver.now_s + request.timeout_ms / 1_000
-        served = _Served(CancellationToken(), deadline_s)
+        served = _Served(CancellationToken(), self._tasks.number(), deadline_s)
         if not self._node.served.attach(peer, request.call_id, served):
             self._refuse(peer, request.call_id, f.ErrorCode.CANCELLED, "its caller is gone")
             return
-        served.task = self._tasks.spawn(self._handle(peer, request, message, served))
+        served.task = self._tasks.start(served.number, self._handle(peer, request, message, served))
 
     def _refuse(self, peer: NodeId, call_id: int, code: f.ErrorCode, reason: object) -> None:
         """End a call whose handler is not started."""
@@ -174,8 +176,10 @@ class Inbound:
             response = await self._handling.call(request.agent, message, context, request.context, starting)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its call, as in AutoGen
             self._answer(peer, self._failure(peer, request.call_id, error))
-            return
-        self._answer(peer, self._reply(peer, request, response))
+        else:
+            self._answer(peer, self._reply(peer, request, response))
+        finally:
+            self._tasks.end(served.number)
 
     def _reply(self, peer: NodeId, request: f.Request, response: Any) -> f.Reply | f.Error:
         record = self._node.membership.get(peer)
@@ -214,6 +218,7 @@ class Inbound:
         if not served.started:
             if task is not None:
                 task.cancel()
+                task.add_done_callback(lambda _: self._tasks.end(served.number))  # it may not even have begun
             self._answer(peer, f.Error(frame.call_id, f.ErrorCode.CANCELLED, "", "", b""))
         elif task is not None and not task.done():
             timer = asyncio.get_running_loop().call_later(self._config.cancel_grace_s, task.cancel)
@@ -228,7 +233,7 @@ class Inbound:
             reason = f"It does not know operation {frame.operation}."
             self._refuse(peer, frame.call_id, f.ErrorCode.UNDELIVERABLE, reason)
             return
-        served = _Served(CancellationToken(), started=True)
+        served = _Served(CancellationToken(), 0, started=True)
         self._node.served.attach(peer, frame.call_id, served)
         served.task = self._tasks.spawn(self._run(peer, frame, operation))
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("zmqagents")
 
 MAX_CACHED_MATCHES = 10_000
+MAX_CACHED_TOPICS = 10_000
 RECIPIENTS_IN_EVENT = 128  # at most 4 KiB of UTF-8 each, so that the header stays below its bound of 1 MiB
 MAX_RUNNING = 16_384  # handlers at once in this process; a publisher waits for room beyond it
 
@@ -81,6 +82,7 @@ class Publishing:
         self._tasks = tasks
         self._refresh_record = refresh_record
         self._turns: dict[NodeId, _Turn] = {}
+        self._topics: dict[tuple[str, str], TopicId] = {}
         self._matches: dict[tuple[str, str], tuple[int, list[AgentKey]]] = {}
         self.dead_letters = 0
 
@@ -103,8 +105,7 @@ class Publishing:
                 await self._wait_for_tasks()
             context = MessageContext(sender, topic, False, token or CancellationToken(), message_id)
             for key in self._still_here(here, message, topic, sender, message_id):
-                task = self._tasks.spawn(self._handling.event(key, message, context, carrier))
-                self._follow(task, self._node.node_id, 0, key)
+                self._start(self._node.node_id, 0, key, message, context, carrier)
         # Those that take it at once first: a receiver that is stuck must not keep it from the others.
         for node_id in sorted(elsewhere, key=self._is_stuck):
             event = events[node_id]
@@ -124,15 +125,32 @@ class Publishing:
                 self._node.deliver(event._replace(recipients=[key]), self._driver.now_s)
                 self._driver.perform()
 
-    def _follow(self, task: asyncio.Task[Any], peer: NodeId, number: int, key: AgentKey) -> None:
-        task.add_done_callback(lambda _: self._event_ended(peer, number, key))
+    def _start(
+        self, peer: NodeId, receipt: int, key: AgentKey, message: Any, context: MessageContext, carrier: f.Context
+    ) -> None:
+        number = self._tasks.number()
+        self._tasks.start(number, self._handle(number, peer, receipt, key, message, context, carrier))
 
-    def _event_ended(self, peer: NodeId, number: int, key: AgentKey) -> None:
-        self._node.event_done(peer, number, [key])
-        if self._node.state.effects:
-            self._driver.perform()
-        else:
-            self._driver.schedule_flush()
+    async def _handle(  # noqa: PLR0917 - an object for each event would cost more than it tells
+        self,
+        number: int,
+        peer: NodeId,
+        receipt: int,
+        key: AgentKey,
+        message: Any,
+        context: MessageContext,
+        carrier: f.Context,
+    ) -> None:
+        """One agent handles one event; the node is told when it has."""
+        try:
+            await self._handling.event(key, message, context, carrier)
+        finally:
+            self._tasks.end(number)
+            self._node.event_done(peer, receipt, [key])
+            if self._node.state.effects:
+                self._driver.perform()
+            else:
+                self._driver.schedule_flush()
 
     def _is_stuck(self, node_id: NodeId) -> bool:
         return node_id in self._turns or not self._node.can_publish(node_id)
@@ -263,24 +281,27 @@ class Publishing:
 
     def deliver(self, peer: NodeId, number: int, event: f.Event) -> None:
         """Start the handlers of an event whose recipients are here; the node is told as each ends."""
-        started = self._start(event)
-        if not started:
-            self._node.event_done(peer, number, event.recipients)
-            self._driver.schedule_flush()
-        for key, task in started:
-            self._follow(task, peer, number, key)
-
-    def _start(self, event: f.Event) -> list[tuple[AgentKey, asyncio.Task[Any]]]:
         try:
-            topic = TopicId(event.topic_type, event.topic_source)
+            topic = self._topic(event.topic_type, event.topic_source)
             sender = agent_id(event.sender) if event.sender is not None else None
             message = self._payloads.decode(event.type_name, event.content_type, event.payload)
         except ValueError as error:  # an id that AutoGen doesn't allow, or a SerializationError
             self.bury(event, str(error))
-            return []
+            self._node.event_done(peer, number, event.recipients)
+            self._driver.schedule_flush()
+            return
         context = MessageContext(sender, topic, False, CancellationToken(), event.message_id)
-        spawn = self._tasks.spawn
-        return [(key, spawn(self._handling.event(key, message, context, event.context))) for key in event.recipients]
+        for key in event.recipients:
+            self._start(peer, number, key, message, context, event.context)
+
+    def _topic(self, topic_type: str, source: str) -> TopicId:
+        """The TopicId, without AutoGen's check of its type each time. ValueError if AutoGen allows no such type."""
+        topic = self._topics.get((topic_type, source))
+        if topic is None:
+            if len(self._topics) >= MAX_CACHED_TOPICS:
+                self._topics.clear()
+            topic = self._topics[topic_type, source] = TopicId(topic_type, source)
+        return topic
 
     # -- dead letters ------------------------------------------------------------------------------------------
 
