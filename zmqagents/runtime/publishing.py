@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("zmqagents")
 
+BURST = 64  # events that a publisher sends before others have their turn, and what it has sent leaves
 MAX_CACHED_MATCHES = 10_000
 MAX_CACHED_TOPICS = 10_000
 RECIPIENTS_IN_EVENT = 128  # at most 4 KiB of UTF-8 each, so that the header stays below its bound of 1 MiB
@@ -45,6 +46,12 @@ class DeadLetter:
     message_id: str
     type_name: str
     reason: str
+
+
+def _parts(event: f.Event, keys: list[AgentKey]) -> Iterator[f.Event]:
+    """The event for these recipients, as many to a part as a header has room for."""
+    for start in range(0, len(keys), RECIPIENTS_IN_EVENT):
+        yield f.Event._make((*event[:4], keys[start : start + RECIPIENTS_IN_EVENT], *event[5:]))
 
 
 class _Turn:
@@ -81,6 +88,7 @@ class Publishing:
         self._on_dead_letter = parts.on_dead_letter
         self._tasks = tasks
         self._refresh_record = refresh_record
+        self._burst = 0
         self._turns: dict[NodeId, _Turn] = {}
         self._topics: dict[tuple[str, str], TopicId] = {}
         self._matches: dict[tuple[str, str], tuple[int, list[AgentKey]]] = {}
@@ -98,7 +106,7 @@ class Publishing:
         """
         keys = await self._recipients(topic, sender)
         here, elsewhere = self._by_place(keys, str(topic), message_id, type(message).__name__)
-        events = {node_id: self._event(message, topic, sender, message_id, node_id) for node_id in elsewhere}
+        events = self._events(message, topic, sender, message_id, elsewhere) if elsewhere else {}
         carrier = self._telemetry.carrier()
         if here:
             if len(self._tasks) >= MAX_RUNNING:
@@ -107,11 +115,19 @@ class Publishing:
             for key in self._still_here(here, message, topic, sender, message_id):
                 self._start(self._node.node_id, 0, key, message, context, carrier)
         # Those that take it at once first: a receiver that is stuck must not keep it from the others.
-        for node_id in sorted(elsewhere, key=self._is_stuck):
-            event = events[node_id]
-            keys = elsewhere[node_id]
-            for start in range(0, len(keys), RECIPIENTS_IN_EVENT):
-                await self._send(node_id, event._replace(recipients=keys[start : start + RECIPIENTS_IN_EVENT]))
+        stuck = [node_id for node_id in elsewhere if self._is_stuck(node_id)]
+        for node_id, event in events.items():
+            if node_id not in stuck:
+                for part in _parts(event, elsewhere[node_id]):
+                    self._deliver(part)
+        for node_id in stuck:
+            for part in _parts(events[node_id], elsewhere[node_id]):
+                await self._send(node_id, part)
+        if elsewhere:
+            self._burst += 1
+            if self._burst >= BURST:
+                self._burst = 0
+                await asyncio.sleep(0)
 
     def _still_here(
         self, keys: list[AgentKey], message: Any, topic: TopicId, sender: AgentId | None, message_id: str
@@ -121,7 +137,8 @@ class Publishing:
             if self._arrivals.enter_event(key, self._driver.now_s):
                 yield key
             else:
-                event = self._event(message, topic, sender, message_id, self._node.node_id)
+                own = self._node.node_id
+                event = self._events(message, topic, sender, message_id, [own])[own]
                 self._node.deliver(event._replace(recipients=[key]), self._driver.now_s)
                 self._driver.perform()
 
@@ -220,27 +237,31 @@ class Publishing:
                 elsewhere.setdefault(node_id, []).append(key)
         return here, elsewhere
 
-    def _event(self, message: Any, topic: TopicId, sender: AgentId | None, message_id: str, node_id: NodeId) -> f.Event:
-        record = self._node.membership.get(node_id)
-        type_name, content_type, payload = self._payloads.encode(message, record.readable if record else {})
-        check_size(payload, self._config.max_message_bytes, record)
+    def _events(
+        self, message: Any, topic: TopicId, sender: AgentId | None, message_id: str, node_ids: Iterable[NodeId]
+    ) -> dict[NodeId, f.Event]:
+        """The event for each node, without recipients. Nodes that read the same content types share one."""
         check_text("the topic type", topic.type)
         check_text("the topic source", topic.source)
         check_text("the message id", message_id)
-        if sender is not None:
-            check_text("the sender's agent id", agent_key(sender))
-        return f.Event(
-            topic.type,
-            topic.source,
-            message_id,
-            agent_key(sender) if sender is not None else None,
-            [],
-            type_name,
-            content_type,
-            0,
-            self._telemetry.carrier(),
-            payload,
-        )
+        sender_key = check_text("the sender's agent id", agent_key(sender)) if sender is not None else None
+        name = self._payloads.name_of(type(message))
+        carrier = self._telemetry.carrier()
+        made: dict[tuple[str, ...] | None, f.Event] = {}
+        events: dict[NodeId, f.Event] = {}
+        for node_id in node_ids:
+            record = self._node.membership.get(node_id)
+            readable = record.readable if record is not None else {}
+            event = made.get(readable.get(name))
+            if event is None:
+                encoded = self._payloads.encode(message, readable)
+                event = f.Event(
+                    topic.type, topic.source, message_id, sender_key, [], *encoded[:2], 0, carrier, encoded[2]
+                )
+                made[readable.get(name)] = event
+            check_size(event.payload, self._config.max_message_bytes, record)
+            events[node_id] = event
+        return events
 
     async def _send(self, node_id: NodeId, event: f.Event) -> None:
         """Send an event once the node has room for it; whoever waits for that has its turn before later ones."""
@@ -252,18 +273,15 @@ class Publishing:
                 async with turn.lock:
                     timeout_s = self._config.send_timeout_s
                     await self._driver.wait_for_room(node_id, self._node.can_publish, timeout_s)
-                    self._deliver(node_id, event)
+                    self._deliver(event)
             finally:
                 turn.waiting -= 1
                 if not turn.waiting:
                     del self._turns[node_id]
             return
-        self._deliver(node_id, event)
+        self._deliver(event)
 
-    def _deliver(self, node_id: NodeId, event: f.Event) -> None:
-        record = self._node.membership.get(node_id)
-        if record is not None:
-            check_size(event.payload, self._config.max_message_bytes, record)
+    def _deliver(self, event: f.Event) -> None:
         self._node.deliver(event, self._driver.now_s)
         if self._node.state.effects:
             self._driver.perform()
