@@ -94,6 +94,10 @@ class Membership:
         entry = self._entries.get(node_id)
         return entry.record if entry is not None and entry.live else None
 
+    def __contains__(self, node_id: NodeId) -> bool:
+        """Whether there is a record of the node."""
+        return node_id in self._entries
+
     def encoded(self, node_id: NodeId) -> bytes | None:
         """The record's bytes of a live node, as they were received."""
         entry = self._entries.get(node_id)

@@ -152,8 +152,13 @@ class Node:
 
     def _reachable(self, node_id: NodeId, now_s: float) -> Peer | None:
         """The peer of a member, to which a path is there or being made; None for who is no member."""
+        if node_id == self.node_id or node_id not in self.membership:
+            return None
+        peer = self.state.peers.get(node_id)
+        if peer is not None and is_up(peer) and peer.path is not None:
+            return peer
         record = self.membership.get(node_id)
-        if record is None or node_id == self.node_id:
+        if record is None:
             return None
         peer = self.state.peer(node_id)
         if peer.path is not None:

@@ -11,10 +11,9 @@ where it was sent on does not wait there again: what it would wait for may be it
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from zmqagents.protocol.agents.locations import Locations
 from zmqagents.protocol.agents.residents import Residents
@@ -34,14 +33,37 @@ class Waiting(NamedTuple):
     origin: Origin | None
 
 
-@dataclass(slots=True)
 class _Route:
     """The way of one agent's events, of those that come from one node."""
 
-    node_id: NodeId
-    unfinished: Counter[str] = field(default_factory=Counter)
-    """How many events are under way there, by message id."""
-    waiting: deque[Waiting] = field(default_factory=deque)
+    __slots__ = ("node_id", "unfinished", "waiting")
+
+    def __init__(self, node_id: NodeId) -> None:
+        self.node_id = node_id
+        self.unfinished: dict[str, int] = {}
+        """How many events are under way there, by message id."""
+        self.waiting: deque[Waiting] | None = None
+
+    def begin(self, message_id: str) -> None:
+        """One more is under way."""
+        self.unfinished[message_id] = self.unfinished.get(message_id, 0) + 1
+
+    def end(self, message_id: str) -> bool:
+        """One has ended; whether that was the last of all."""
+        left = self.unfinished.get(message_id, 0) - 1
+        if left > 0:
+            self.unfinished[message_id] = left
+        else:
+            self.unfinished.pop(message_id, None)
+        return not self.unfinished
+
+    def holds(self, event: Event) -> bool:
+        """Whether the event has come back to where it would wait for itself."""
+        return event.hops > 0 and event.message_id in self.unfinished
+
+
+_Way: TypeAlias = "AgentKey | tuple[AgentKey, NodeId]"
+"""The agent, for the events of this node; and the previous hop, for those of others."""
 
 
 class EventRoutes:
@@ -62,8 +84,7 @@ class EventRoutes:
         self._send = send
         self._here = here
         self._finished = finished
-        self._routes: dict[AgentKey, dict[NodeId, _Route]] = {}
-        """By agent and previous hop, which is this node for its own events."""
+        self._routes: dict[_Way, _Route] = {}
         self.waiting = 0
         """Events that wait for their way, one for each agent."""
         self.forwarded = 0
@@ -71,55 +92,53 @@ class EventRoutes:
 
     def is_free(self, key: AgentKey, event: Event | None = None, origin: Origin | None = None) -> bool:
         """Whether an event for an agent on this node may be delivered now: none before it is on its way elsewhere."""
-        routes = self._routes.get(key)
-        route = routes.get(self._hop(origin)) if routes is not None else None
-        return route is None or (event is not None and _is_on(route, event))
-
-    def _hop(self, origin: Origin | None) -> NodeId:
-        return self._state.node_id if origin is None else origin.peer
+        route = self._routes.get(_way(key, origin))
+        return route is None or (event is not None and route.holds(event))
 
     def keep(self, event: Event, origin: Origin | None) -> None:
         """Keep an event for one agent whose way is not free."""
-        [key] = event.recipients
-        self._routes[key][self._hop(origin)].waiting.append(Waiting(event, origin))
+        route = self._routes[_way(event.recipients[0], origin)]
+        if route.waiting is None:
+            route.waiting = deque()
+        route.waiting.append(Waiting(event, origin))
         self.waiting += 1
 
     def send(self, event: Event, origin: Origin | None = None) -> None:
         """Send the event to each of its recipients, or keep it until their way is free."""
-        own = self._state.node_id
-        hop = self._hop(origin)
         groups: dict[NodeId, list[AgentKey]] = {}
         lost: list[AgentKey] = []
         for key in event.recipients:
-            routes = self._routes.get(key)
-            route = routes.get(hop) if routes is not None else None
-            # What came before may be held here, whatever has been learned since of where the agent is.
-            node_id = own if self._residents.get(key) is not None else self._locations.target(key)
+            node_id = self._target(key)
+            route = self._routes.get(_way(key, origin))
             if node_id is None:
                 lost.append(key)
-            elif route is not None and (route.waiting or route.node_id != node_id) and not _is_on(route, event):
+            elif route is not None and (route.waiting or route.node_id != node_id) and not route.holds(event):
                 self.keep(event._replace(recipients=[key]), origin)
             else:
                 groups.setdefault(node_id, []).append(key)
         for node_id, keys in groups.items():
             part = event if len(keys) == len(event.recipients) else event._replace(recipients=keys)
-            if node_id == own:
+            if node_id == self._state.node_id:
                 self._here(part, origin)
             elif self._send(node_id, part, origin):
-                self.forwarded += origin is not None
-                for key in keys:
-                    self._count(key, hop, event.message_id, node_id)
+                self._count(part, origin, node_id)
             else:
                 lost += keys
         if lost:
             self.bury(event._replace(recipients=lost), origin, "no process hosts its type")
 
-    def _count(self, key: AgentKey, hop: NodeId, message_id: str, node_id: NodeId) -> None:
-        routes = self._routes.setdefault(key, {})
-        route = routes.get(hop)
-        if route is None:
-            route = routes[hop] = _Route(node_id)
-        route.unfinished[message_id] += 1
+    def _target(self, key: AgentKey) -> NodeId | None:
+        """Where an event for the agent goes: what came before may be held here, whatever has been learned since."""
+        return self._state.node_id if self._residents.get(key) is not None else self._locations.target(key)
+
+    def _count(self, event: Event, origin: Origin | None, node_id: NodeId) -> None:
+        self.forwarded += origin is not None
+        for key in event.recipients:
+            way = _way(key, origin)
+            route = self._routes.get(way)
+            if route is None:
+                route = self._routes[way] = _Route(node_id)
+            route.begin(event.message_id)
 
     def bury(self, event: Event, origin: Origin | None, reason: str) -> None:
         """The event reaches these recipients never."""
@@ -130,26 +149,16 @@ class EventRoutes:
     def done(self, sent: Sent) -> None:
         """The handlers of an event that was sent have ended."""
         event, _, origin = sent
-        self.forwarded -= origin is not None
         for key in event.recipients:
-            hop = self._hop(origin)
-            route = self._routes.get(key, {}).get(hop)
-            if route is None:
-                continue
-            route.unfinished[event.message_id] -= 1
-            if route.unfinished[event.message_id] <= 0:
-                del route.unfinished[event.message_id]
-            if not route.unfinished:
-                self._drop(key, hop)
-                self._send_all(route.waiting)
+            way = _way(key, origin)
+            route = self._routes.get(way)
+            if route is not None and route.end(event.message_id):
+                del self._routes[way]
+                if route.waiting:
+                    self._send_all(route.waiting)
         if origin is not None:
+            self.forwarded -= 1
             self._finished(origin, len(event.recipients))
-
-    def _drop(self, key: AgentKey, hop: NodeId) -> None:
-        routes = self._routes[key]
-        del routes[hop]
-        if not routes:
-            del self._routes[key]
 
     def _send_all(self, waiting: deque[Waiting]) -> None:
         self.waiting -= len(waiting)
@@ -158,24 +167,19 @@ class EventRoutes:
 
     def node_lost(self, node_id: NodeId, unfinished: list[Sent]) -> None:
         """A link was reset: what was unfinished there takes its way anew, in order, and what waited follows."""
-        ended = [
-            (key, hop, route.waiting)
-            for key, routes in self._routes.items()
-            for hop, route in routes.items()
-            if route.node_id == node_id
-        ]
-        for key, hop, _ in ended:
-            self._drop(key, hop)
+        ended = {way: route for way, route in self._routes.items() if route.node_id == node_id}
+        for way in ended:
+            del self._routes[way]
         self.forwarded -= sum(sent.origin is not None for sent in unfinished)
         for event, _, origin in unfinished:
             if event.hops >= MAX_HOPS:
                 self.bury(event, origin, "the link with its home was lost each time")
             else:
                 self.send(event._replace(hops=event.hops + 1), origin)
-        for _, _, waiting in ended:
-            self._send_all(waiting)
+        for route in ended.values():
+            if route.waiting:
+                self._send_all(route.waiting)
 
 
-def _is_on(route: _Route, event: Event) -> bool:
-    """Whether the event has come back to where it waits for itself."""
-    return event.hops > 0 and event.message_id in route.unfinished
+def _way(key: AgentKey, origin: Origin | None) -> _Way:
+    return key if origin is None else (key, origin.peer)
