@@ -27,6 +27,9 @@ class Recorder(TransportEvents):
         self.then: Callable[[Event], None] | None = None
         self._news = asyncio.Event()
 
+    def is_late(self) -> bool:
+        return False
+
     def on_message(self, path: PathId, parts: list[bytes]) -> None:
         self._add("message", path, parts)
 

@@ -51,9 +51,10 @@ class Mallory:
 
     def envelope(self, *frames: f.Frame, first: int = 0, session: int = 1) -> list[bytes]:
         """A legal envelope to the target."""
-        return encode_envelope(
-            f.Envelope(self.node_id, node_of(self._target).node_id, session, first, 0, 0, list(frames))
-        )
+        target = node_of(self._target)
+        peer = target.state.peers.get(self.node_id)
+        known = peer.link.session if peer is not None and first else 0
+        return encode_envelope(f.Envelope(self.node_id, target.node_id, session, first, known, 0, list(frames)))
 
     def record(self, version: int = 1) -> bytes:
         """A legal record of ours."""

@@ -124,8 +124,7 @@ async def test_message_under_another_name_than_the_connections_is_dropped(
     host: ZmqAgentRuntime, pair: tuple[ZmqAgentRuntime, ZmqAgentRuntime], mallory: Mallory
 ) -> None:
     victim = node_of(pair[1]).node_id
-    header = mallory.hello()[0].replace(mallory.node_id, victim)
-    mallory.send([header, mallory.hello()[1]])
+    mallory.send([part.replace(mallory.node_id, victim) for part in mallory.hello()])
     mallory.send([mallory.envelope(f.Bye(1, "go away"))[0].replace(mallory.node_id, victim)])
     await eventually(lambda: strays_of(host) == 2)
 

@@ -81,6 +81,8 @@ class Application(Shell):
         self.heard: list[tuple[NodeId, str]] = []
         """Events that came in: from whom, and their message ids."""
         self.hearings: list[Hearing] = []
+        self.listening = 0
+        """Handlers of events that have not ended."""
         self.dead: list[tuple[AgentKey, str]] = []
         """Events that this node gave up: recipients and message ids."""
         self.evicted: list[e.Evicted] = []
@@ -174,7 +176,12 @@ class Application(Shell):
         for key in event.recipients:
             self.hearings.append(Hearing(self.network.now_s, key, event.message_id))
             self.agents[key] = self.agents.get(key, 0) + 1
-            self._after_handling(event.message_id, lambda key=key: self.node.event_done(peer, number, [key]))  # type: ignore[misc]
+            self.listening += 1
+            self._after_handling(event.message_id, lambda key=key: self._heard(peer, number, key))  # type: ignore[misc]
+
+    def _heard(self, peer: NodeId, number: int, key: AgentKey) -> None:
+        self.listening -= 1
+        self.node.event_done(peer, number, [key])
 
     # -- moving ------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Deliberate breakages of the core, each of which the simulation has to notice.
 
 A mutant is a small patch of one function, as somebody might break it by mistake. One that no seed catches shows what
-the simulation doesn't look at. What a link does with sessions of its earlier lives is left to tests/property/test_link.py.
+the simulation doesn't look at. What a link does with sessions of its earlier lives is left to
+tests/property/test_link.py.
 """
 
 from __future__ import annotations

@@ -136,7 +136,13 @@ class Process(Application):
 
     def _retire_by(self, give_up_s: float) -> None:
         def look() -> None:
-            idle = not self.running and not self.open_calls() and self.node.agency.is_empty and self.node.is_quiet()
+            idle = (
+                not self.running
+                and not self.listening
+                and not self.open_calls()
+                and self.node.agency.is_empty
+                and self.node.is_quiet()
+            )
             if idle or self.network.now_s >= give_up_s:
                 self.leave()
             else:

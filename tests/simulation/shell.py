@@ -8,6 +8,7 @@ from tests.simulation.clocks import Clock
 from tests.simulation.connections import Callback, Connection, Dial
 from tests.simulation.network import Network
 from zmqagents.protocol import effects as e
+from zmqagents.protocol.events import Sent
 from zmqagents.protocol.ids import NodeId, PathId
 from zmqagents.protocol.node import Node
 from zmqagents.protocol.records import Record
@@ -24,11 +25,15 @@ class Shell:
         self.node_id = record.node_id
         network.names[self.node_id] = name
         self.alive = True
+        self.started_s = network.now_s
         self.ended_s = float("inf")
         """When it was killed, or began to leave."""
         self.suspended = False
         self.endpoint, self.gossip_endpoint = record.endpoints[0], record.gossip_endpoints[0]
         self.node = Node(record, limits, now_s=self.now_s)
+        self.sent_anew: dict[str, float] = {}
+        """Events that were unfinished at a peer whose link was lost, by message id: when that was last so."""
+        self._watch_lost_links()
         self._dials: dict[int, Dial] = {}
         self._gossip_dials: dict[str, Dial] = {}
         self._accepted: dict[NodeId, Connection] = {}
@@ -38,6 +43,15 @@ class Shell:
         self._busy_until_s = 0.0
         self._thawed_at_s = 0.0
         network.listeners.update({self.endpoint: self, self.gossip_endpoint: self})
+
+    def _watch_lost_links(self) -> None:
+        tell = self.node.state.on_link_lost
+
+        def lost(node_id: NodeId, unfinished: list[Sent]) -> None:
+            self.sent_anew.update({sent.event.message_id: self.network.now_s for sent in unfinished})
+            tell(node_id, unfinished)
+
+        self.node.state.on_link_lost = lost
 
     def apply(self, effect: e.Effect) -> None:
         """What concerns the application."""

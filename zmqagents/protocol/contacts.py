@@ -217,12 +217,22 @@ class Contacts:
             return
         entry.dial.succeeded()
         if entry.node_id is None:
-            self._ask_who(path, entry, now_s)
+            if self._is_dialled_otherwise(path, entry):
+                self._hang_up(path)  # a ROUTER keeps the newer of two connections, and both would be dialled for ever
+            else:
+                self._ask_who(path, entry, now_s)
             return
         peer = self._state.peer(entry.node_id)
         peer.dialled_up = True
         peer.greet_wait_s = 0.0
         self._greeter.greet(peer, path, now_s)
+
+    def _is_dialled_otherwise(self, path: int, entry: _DataDial) -> bool:
+        """Whether the endpoint is a member's that is dialled on another path."""
+        return any(
+            other.node_id is not None and number != path and other.dial.endpoint == entry.dial.endpoint
+            for number, other in self._dials.items()
+        )
 
     def path_down(self, path: int, now_s: float) -> None:
         """A dialled path lost its connection; it is being dialled again."""

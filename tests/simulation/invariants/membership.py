@@ -10,6 +10,7 @@ from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.membership import TOMBSTONE_LIFE_S, Change
 
 KNOWN_WITHIN_S = 2.5  # some of it for delays, lost envelopes and helpers that are busy
+NEWCOMER_KNOWS_WITHIN_S = 6.5  # that one whom it has never reached is dead
 EXPECTED_STRAYS = {WireCode.WRONG_NODE, WireCode.ILLEGAL_NOW}
 """What a process that comes to a dead one's port, or back from the dead, has to expect."""
 
@@ -64,11 +65,13 @@ class DeathKnown(Invariant):
             return
         now_s = self.run.network.now_s
         for dead in self.run.everybody:
-            if dead.alive or not dead.ended_s + KNOWN_WITHIN_S < now_s < dead.ended_s + 2 * KNOWN_WITHIN_S:
+            if dead.alive or now_s > dead.ended_s + 2 * NEWCOMER_KNOWS_WITHIN_S:
                 continue
             for process in self.run.alive:
-                if not process.lost(dead) and not process.was_held_up(dead.ended_s):
-                    raise self.fail(f"{process.name} takes {dead.name} for alive {KNOWN_WITHIN_S:g} s after its end")
+                within_s = KNOWN_WITHIN_S if process.started_s < dead.ended_s else NEWCOMER_KNOWS_WITHIN_S
+                late = now_s > max(dead.ended_s, process.started_s) + within_s
+                if late and not process.lost(dead) and not process.was_held_up(dead.ended_s):
+                    raise self.fail(f"{process.name} takes {dead.name} for alive {within_s:g} s after its end")
 
 
 class Converged(Invariant):

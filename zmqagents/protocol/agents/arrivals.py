@@ -54,7 +54,7 @@ class Arrivals:
         self._adopting: dict[tuple[NodeId, CallId], None] = {}
         self._now_s = 0.0
         claims.known = self._type_known
-        moves.release = self._release
+        moves.release = self._stay_on
         moves.redirect = self._redirect
 
     # -- where an agent is -------------------------------------------------------------------------------------
@@ -297,6 +297,11 @@ class Arrivals:
                 home = self._directory.home(resident.key)
                 if home != self._state.node_id:
                     self._redirect(resident, home)
+
+    def _stay_on(self, resident: Resident) -> None:
+        """An agent that was to move stays: its home has to know."""
+        self._claims.look_again(agent_type_of(resident.key))
+        self._release(resident)
 
     def _release(self, resident: Resident) -> None:
         """Serve what was held: the agent is active here."""

@@ -261,7 +261,10 @@ class Claims:
         self._send(winner, f.Rival(key, loser))
 
     def _clash(self, resident: Resident, other: NodeId) -> None:
-        """The agent is active here and on another node: the lower node id keeps it."""
+        """The agent is active here and on another node: the lower node id keeps it.
+
+        Ours gives way only when the other confirms by YIELD that it is there: it may have moved on since it claimed it.
+        """
         if self._state.node_id < other:
             self._contest(resident.key, other)
             self._send(other, f.Yield(resident.key))
@@ -273,7 +276,7 @@ class Claims:
                 self._contest(resident.key, loser)
                 self._send(winner, f.Rival(resident.key, loser))
             self._contest(resident.key, self._state.node_id)
-            self.evict(resident, winner)
+            self._send(winner, f.Rival(resident.key, self._state.node_id))
 
     def _contest(self, key: AgentKey, loser: NodeId) -> None:
         if key in self._contested or len(self._contested) < MAX_CONTESTED:
@@ -311,10 +314,8 @@ class Claims:
         winner = self._entries.get(key)
         resident = self._residents.get(key)
         here = resident is not None and resident.is_claimed(loser)
-        if loser == own:
-            if resident is not None and here and winner is not None:
-                self.evict(resident, winner)
-            return here and winner is not None
+        if loser == own and not here:
+            return False
         if here and own not in self._contested.get(key, ()):
             return self._send(loser, f.Yield(key))
         return winner is not None and self._send(winner, f.Rival(key, loser))
@@ -322,7 +323,9 @@ class Claims:
     def rival(self, peer: NodeId, frame: f.Rival) -> None:
         """The home says that another node has an agent of ours: have that one end, or say that we have it not."""
         resident = self._residents.get(frame.agent)
-        if resident is None or not resident.is_claimed(frame.node):
+        if resident is None or not resident.is_claimed(frame.node) or resident.bound_for is not None:
+            if resident is not None:
+                resident.told = None  # should it stay after all, the home is told again
             self._send(peer, f.Disclaim(frame.agent))
         elif self._state.node_id < frame.node:
             self._send(frame.node, f.Yield(frame.agent))
