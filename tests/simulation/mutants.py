@@ -194,7 +194,9 @@ def refute_nothing(original: Function) -> Function:
 
 
 MEMBERS = [
-    Mutant("stale records are accepted", Membership, "merge", accept_stale_records),
+    Mutant(
+        "stale records are accepted", Membership, "merge", accept_stale_records, "accuse,delay,dup,reorder,gossip-loss"
+    ),
     Mutant("tombstones are ignored", Membership, "merge", ignore_tombstones),
     Mutant("a death is not refuted", Membership, "mark_dead", refute_nothing),
     Mutant("digests are not compared", Sync, "heartbeat", nothing()),

@@ -102,9 +102,7 @@ async def test_agent_operation_is_answered_with_json(
         (f.Agent(7, f.Operation.MATCH, "", None, b"[1]"), f.ErrorCode.RAISED),
     ],
 )
-async def test_agent_operation_that_makes_no_sense_is_an_error(
-    host: ByHand, frame: f.Agent, code: f.ErrorCode
-) -> None:
+async def test_agent_operation_that_makes_no_sense_is_an_error(host: ByHand, frame: f.Agent, code: f.ErrorCode) -> None:
     answer = await host.to(frame)
     assert isinstance(answer, f.Error)
     assert answer.code == code
