@@ -201,7 +201,9 @@ MEMBERS = [
     Mutant("a death is not refuted", Membership, "mark_dead", refute_nothing),
     Mutant("digests are not compared", Sync, "heartbeat", nothing()),
     Mutant("nobody is ever out of reach", watch_module, "is_out_of_reach", nothing(False), "lives"),
-    Mutant("others are not asked about a suspect", watch_module.Watch, "judge", lambda original: bury_at_once),
+    Mutant(
+        "others are not asked about a suspect", watch_module.Watch, "judge", lambda original: bury_at_once, "gentle"
+    ),
 ]
 
 
