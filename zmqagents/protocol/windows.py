@@ -60,16 +60,20 @@ def weight_bytes(frame: DataFrame) -> int:
         if sender is not None:
             weight += len(sender)
         return weight if context is None else weight + _weight_of_map(context)
-    weight = FRAME_WEIGHT_BYTES
-    for value in frame:
-        if isinstance(value, (bytes, str)):
-            weight += len(value)
-        elif isinstance(value, dict):
-            weight += _weight_of_map(value)
     if kind is Event:
-        recipients = cast("Event", frame).recipients
-        weight += sum(map(len, recipients)) + len(recipients) * FRAME_WEIGHT_BYTES // 4
-    return weight
+        return _weight_of_event(cast("Event", frame))
+    return FRAME_WEIGHT_BYTES + sum(len(value) for value in frame if isinstance(value, (bytes, str)))
+
+
+def _weight_of_event(event: Event) -> int:
+    topic_type, topic_source, message_id, sender, recipients, type_name, content_type, _, context, payload = event
+    weight = FRAME_WEIGHT_BYTES + len(topic_type) + len(topic_source) + len(message_id)
+    weight += len(type_name) + len(content_type) + len(payload)
+    for recipient in recipients:
+        weight += len(recipient) + FRAME_WEIGHT_BYTES // 4
+    if sender is not None:
+        weight += len(sender)
+    return weight if context is None else weight + _weight_of_map(context)
 
 
 def _weight_of_map(context: Mapping[str, str]) -> int:

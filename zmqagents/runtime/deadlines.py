@@ -48,7 +48,7 @@ def set_deadline(deadline_s: float | None) -> None:
 
 def forget_deadline() -> None:
     """Free the rest of this task from the deadline of whoever started it, since nobody waits for it."""
-    _deadline_s.set(None)
+    set_deadline(None)
 
 
 def current_deadline_s(timeout_s: float | None, default_timeout_s: float | None, now_s: float) -> float | None:

@@ -230,6 +230,11 @@ class Arrivals:
         origin = None if peer == self._state.node_id else Origin(peer, receipt)
         here: list[AgentKey] = []
         for key in frame.recipients:
+            resident = self._residents.get(key)
+            if resident is not None and resident.stay is Stay.ACTIVE and not self.routes:  # as it is most of the time
+                resident.running += 1
+                here.append(key)
+                continue
             place = self.place(key, call=False, now_s=now_s)
             is_here = place == self._state.node_id
             if (is_here or isinstance(place, Hold)) and not self.routes.is_free(key, frame, origin):

@@ -90,6 +90,10 @@ class EventRoutes:
         self.forwarded = 0
         """Events of others that are on their way from here."""
 
+    def __bool__(self) -> bool:
+        """Whether any event is on its way from here."""
+        return bool(self._routes)
+
     def is_free(self, key: AgentKey, event: Event | None = None, origin: Origin | None = None) -> bool:
         """Whether an event for an agent on this node may be delivered now: none before it is on its way elsewhere."""
         route = self._routes.get(_way(key, origin))
@@ -105,6 +109,8 @@ class EventRoutes:
 
     def send(self, event: Event, origin: Origin | None = None) -> None:
         """Send the event to each of its recipients, or keep it until their way is free."""
+        if origin is None and len(event.recipients) == 1 and self._send_alone(event):
+            return
         groups: dict[NodeId, list[AgentKey]] = {}
         lost: list[AgentKey] = []
         for key in event.recipients:
@@ -126,6 +132,23 @@ class EventRoutes:
                 lost += keys
         if lost:
             self.bury(event._replace(recipients=lost), origin, "no process hosts its type")
+
+    def _send_alone(self, event: Event) -> bool:
+        """As ``send``, for the commonest event: our own, for one agent elsewhere, whose way is free; False if not."""
+        [key] = event.recipients
+        node_id = self._locations.known(key)
+        if node_id is None or node_id == self._state.node_id or self._residents.get(key) is not None:
+            return False
+        route = self._routes.get(key)
+        if route is None:
+            route = _Route(node_id)
+        elif route.waiting or route.node_id != node_id:
+            return False
+        if not self._send(node_id, event, None):
+            return False
+        self._routes[key] = route
+        route.begin(event.message_id)
+        return True
 
     def _target(self, key: AgentKey) -> NodeId | None:
         """Where an event for the agent goes: what came before may be held here, whatever has been learned since."""
