@@ -9,6 +9,7 @@ from zmqagents.errors import WireCode
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.codec import encode_envelope, pack_records
 from zmqagents.protocol.effects import Fate
+from zmqagents.protocol.membership import Change
 from zmqagents.protocol.records import encode_record
 
 
@@ -106,6 +107,16 @@ class TestPorts:
         assert a.lost(b)
         assert new.executed.total() == 0
         assert new.strays[0].code is WireCode.WRONG_NODE
+
+    def test_answer_to_what_was_meant_for_its_predecessor_buries_nobody(self) -> None:
+        network = Network()
+        a, b = start(network, "a", "b")
+        a.call(b)  # so that there is a connection that a has dialled
+        network.run(0.1)
+        bye = envelope(b.node_id, a, f.Bye(WireCode.WRONG_NODE, "not here"), session=0)
+        assert b._send_raw(a.node_id, bye)
+        network.run(0.1)
+        assert Change.DIED not in [seen.change.change for seen in a.seen]
 
     def test_process_that_was_started_again_at_its_old_port_takes_its_place(self) -> None:
         network = Network()

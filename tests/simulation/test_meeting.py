@@ -216,3 +216,20 @@ def test_many_versions_of_a_record_reach_a_peer_that_was_away_as_one() -> None:
     network.mend("a", "b")
     network.run_until(lambda: converged([a, b]), within_s=5.0)
     assert not any(isinstance(control, f.SyncPush) for control in peer.controls)
+
+
+def test_data_of_a_process_whose_greeting_was_lost_waits_for_the_next_greeting() -> None:
+    network = Network()
+    a, b = Process(network, "a"), Process(network, "b")
+    a.sight(b)
+    network.run_until(lambda: a.node_id in b.node.state.peers and b.node.state.peers[a.node_id].link.peer_session > 0)
+    network.loss = 1.0
+    network.run(0.0)  # the WELCOME is lost
+    network.loss = 0.0
+    call = b.call(a)
+    network.run(0.1)
+    assert a.lost(b)
+    assert not a.executed
+    network.run_until(lambda: call.outcome is not None, within_s=2.0)
+    assert isinstance(call.outcome, f.Reply)
+    assert a.knows(b)

@@ -143,10 +143,13 @@ class Contacts:
         if entry.dial.up:
             self._greeter.greet(peer, path, now_s)
 
-    def wrong_node(self, path: PathId, now_s: float) -> None:
-        """Another process answered on the path: the one we dialled is gone."""
+    def wrong_node(self, path: PathId, source: NodeId, now_s: float) -> None:
+        """Another process, ``source``, answered on the path: the one we dialled is gone.
+
+        Unless it is the one that the path leads to by now: then the answer is to what was sent to its predecessor.
+        """
         entry = self._dials.get(path) if isinstance(path, int) else None
-        if entry is None or entry.node_id is None:
+        if entry is None or entry.node_id is None or entry.node_id == source:
             return
         if self._state.membership.get(entry.node_id) is not None:
             self._bury(entry.node_id, now_s)

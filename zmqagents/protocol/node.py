@@ -215,6 +215,8 @@ class Node:
         if type(path) is bytes:
             peer.accepted = True
         was_up = is_up(peer)
+        if not was_up and envelope.session and not self._is_introduced(peer, envelope):
+            return
         fresh = peer.link.receive(envelope, now_s)
         self.state.dirty[peer.node_id] = None
         if is_up(peer) and not was_up:  # as if a WELCOME had come
@@ -228,6 +230,11 @@ class Node:
             return
         for control in envelope.frames:
             self._on_control[type(control)](peer, path, envelope, control, now_s)
+
+    def _is_introduced(self, peer: Peer, envelope: f.Envelope) -> bool:
+        """Whether its record is known, or comes now. If not, its greeting was lost, and is repeated."""
+        greets = isinstance(envelope.frames[0], (f.Hello, f.Welcome, f.Bye))
+        return greets or self.membership.get(peer.node_id) is not None
 
     def _misdirected(self, path: PathId, envelope: f.Envelope) -> None:
         first = envelope.frames[0]
@@ -253,7 +260,7 @@ class Node:
             return None
         if isinstance(first, f.Bye):
             if first.code == WireCode.WRONG_NODE:
-                self.contacts.wrong_node(path, now_s)
+                self.contacts.wrong_node(path, envelope.source, now_s)
             return None
         if self.membership.get(source) is not None or self.membership.is_buried(source):
             peer = self.state.peer(source)
@@ -315,7 +322,7 @@ class Node:
 
     def _bye(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Bye, now_s: float) -> None:
         if frame.code == WireCode.WRONG_NODE:
-            self.contacts.wrong_node(path, now_s)
+            self.contacts.wrong_node(path, envelope.source, now_s)
             return
         of_another_life = envelope.ack_session not in (0, peer.link.session)
         if (is_up(peer) and envelope.session != peer.link.peer_session) or (frame.code and of_another_life):
