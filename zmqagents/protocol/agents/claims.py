@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from zmqagents.errors import LocalProtocolError
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.agents.residents import Resident, Residents
 from zmqagents.protocol.directory import HostsChanged
@@ -378,4 +379,4 @@ def _chunks(keys: list[AgentKey]) -> list[list[AgentKey]]:
 
 
 def _unset(*_: object) -> None:
-    raise NotImplementedError("set by the node that composes this")
+    raise LocalProtocolError("a part of a node was used before the node was put together")

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from zmqagents.errors import LocalProtocolError
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.agents.residents import Resident, Residents, Stay
 from zmqagents.protocol.calls import Adoption
@@ -235,4 +236,4 @@ class Moves:
 
 
 def _unset(*_: object) -> None:
-    raise NotImplementedError("set by the node that composes this")
+    raise LocalProtocolError("a part of a node was used before the node was put together")
