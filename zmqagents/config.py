@@ -8,9 +8,11 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, TypedDict
 
 from zmqagents.errors import ConfigError
+from zmqagents.keys import check_key, curve_secret
 
 LOOPBACK = ("127.0.0.1",)
 MAX_LABEL_BYTES = 255  # SPEC.md section 6.1
@@ -19,6 +21,9 @@ MAX_MESSAGE_BYTES = 1 << 62  # libzmq's limit is a signed 64-bit number
 
 MAX_WEIGHT = 1_000_000  # a record has room for more, but a smaller share than a millionth means "nothing": write 0
 POLICIES = ("by_key", "rebalance", "least_loaded", "round_robin", "random", "local_first")  # SPEC.md section 8.1
+
+_KEY_VARIABLES = {"ZMQAGENTS_CLUSTER_KEY": "cluster_key", "ZMQAGENTS_OTHER_CLUSTER_KEY": "other_cluster_key"}
+_MAX_KEY_FILE_BYTES = 4_096  # two keys of the largest size, and line ends
 
 _ABOVE_0 = math.ulp(0.0)
 
@@ -66,6 +71,13 @@ class RuntimeConfig:
     insecure_lan: bool = False
     """Accept addresses of this host beyond loopback in ``listen``, though whoever can connect to them can then call
     every agent: for networks that nobody else is on. Environment: ``ZMQAGENTS_INSECURE_LAN=1``."""
+    cluster_key: str | None = field(default=None, repr=False)
+    """The key that all processes of the cluster have; ``zmqagents keygen`` prints one. With it everything is encrypted,
+    nobody without it gets in, and ``listen`` may name any addresses of this host. Never logged. Environment:
+    ``ZMQAGENTS_CLUSTER_KEY``, or ``ZMQAGENTS_CLUSTER_KEY_FILE``, a file with the key in its first line."""
+    other_cluster_key: str | None = field(default=None, repr=False)
+    """A second key that is taken while keys are being changed. Environment: ``ZMQAGENTS_OTHER_CLUSTER_KEY``, or the
+    second line of the file."""
     port: int = 0
     """Port that others dial; 0 takes a free one. Fix it for a process that is somebody's seed. Environment:
     ``ZMQAGENTS_PORT``."""
@@ -106,7 +118,8 @@ class RuntimeConfig:
             raise ConfigError(f'discovery={self.discovery!r}: write "mdns", or "none" to use seeds alone')
         if not isinstance(self.insecure_lan, bool):
             raise ConfigError(f"insecure_lan={self.insecure_lan!r}: write True or False")
-        _check_listen(self.listen, insecure_lan=self.insecure_lan)
+        self._check_keys()
+        _check_listen(self.listen, open_to_all=self.insecure_lan, keyed=self.cluster_key is not None)
         _check_number("port", self.port, 0, 65_535, "write 0 for a free port, or a number from 1 to 65535", whole=True)
         for name in ("discovery_timeout_s", "join_timeout_s", "send_timeout_s", "drain_timeout_s", "cancel_grace_s"):
             _check_number(name, getattr(self, name), 0, math.inf, "write a number of seconds, 0 or more")
@@ -123,8 +136,23 @@ class RuntimeConfig:
         rule = "write a whole number of bytes above 0"
         _check_number("max_message_bytes", self.max_message_bytes, 1, MAX_MESSAGE_BYTES, rule, whole=True)
 
+    def _check_keys(self) -> None:
+        if self.cluster_key is not None:
+            check_key(self.cluster_key, "cluster_key")
+        if self.other_cluster_key is not None:
+            check_key(self.other_cluster_key, "other_cluster_key")
+            if self.cluster_key is None:
+                raise ConfigError("other_cluster_key is set without cluster_key; while keys are changed, set both")
+
+    def curve_secrets(self) -> tuple[bytes, ...]:
+        """The secret CURVE keys to listen and dial with, the one to listen with first; none without a cluster key."""
+        keys = [key for key in (self.cluster_key, self.other_cluster_key) if key is not None]
+        return tuple(curve_secret(key, self.cluster) for key in dict.fromkeys(keys))
+
     def exposed(self) -> tuple[str, ...]:
-        """The addresses of ``listen`` that are not this host's alone."""
+        """The addresses of ``listen`` that are not this host's alone, if whoever connects there is let in."""
+        if self.cluster_key is not None:
+            return ()
         return tuple(address for address in self.listen if not ipaddress.ip_address(address).is_loopback)
 
     def placement(self, agent_type: str) -> Placement:
@@ -149,6 +177,8 @@ class Settings(TypedDict, total=False):
     seeds: str | Sequence[str]
     listen: str | Sequence[str]
     insecure_lan: bool
+    cluster_key: str | None
+    other_cluster_key: str | None
     port: int
     discovery_timeout_s: float
     join_timeout_s: float
@@ -170,7 +200,10 @@ def make_config(settings: Mapping[str, Any], environment: Mapping[str, str] | No
     unknown = sorted(settings.keys() - known)
     if unknown:
         raise ConfigError(f"unknown setting {unknown[0]!r}; the settings are {', '.join(sorted(known))}")
-    merged: dict[str, Any] = {**_from_environment(os.environ if environment is None else environment), **settings}
+    given = _from_environment(os.environ if environment is None else environment)
+    if "cluster_key" in settings:  # the other key of the environment belongs to the one there
+        given.pop("other_cluster_key", None)
+    merged: dict[str, Any] = {**given, **settings}
     for name in ("seeds", "listen", "interfaces"):
         if name in merged:
             merged[name] = _texts(name, merged[name])
@@ -221,7 +254,38 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if insecure not in ("0", "1"):
             raise ConfigError(f"ZMQAGENTS_INSECURE_LAN={insecure!r}: write 1 or 0")
         found["insecure_lan"] = insecure == "1"
-    return found
+    return {**found, **_keys_from_environment(environment)}
+
+
+def _keys_from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    given = {
+        name: environment[variable].strip()
+        for variable, name in _KEY_VARIABLES.items()
+        if environment.get(variable, "").strip()
+    }
+    path = environment.get("ZMQAGENTS_CLUSTER_KEY_FILE")
+    if not path:
+        return given
+    if given:
+        raise ConfigError("ZMQAGENTS_CLUSTER_KEY_FILE is set beside keys in the environment; unset one or the other")
+    lines = _read_keys(path)
+    return dict(zip(_KEY_VARIABLES.values(), lines, strict=False))
+
+
+def _read_keys(path: str) -> list[str]:
+    """The lines of a key file that are not empty: one or two."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_MAX_KEY_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"ZMQAGENTS_CLUSTER_KEY_FILE={path!r} can't be read: {error.strerror}") from None
+    lines = content.decode("utf-8", "replace").split()
+    if len(content) > _MAX_KEY_FILE_BYTES or not 1 <= len(lines) <= len(_KEY_VARIABLES):
+        raise ConfigError(
+            f"ZMQAGENTS_CLUSTER_KEY_FILE={path!r} is not a file with one key, or, while keys are changed, two lines"
+            " with a key each"
+        )
+    return lines
 
 
 def check_weight(weight: object) -> None:
@@ -270,7 +334,7 @@ def _check_text(name: str, value: str, *, empty: bool) -> None:
         raise ConfigError(f"{name}={value!r:.80}: write a text of 1 to {MAX_LABEL_BYTES} bytes")
 
 
-def _check_listen(addresses: tuple[str, ...], *, insecure_lan: bool) -> None:
+def _check_listen(addresses: tuple[str, ...], *, open_to_all: bool, keyed: bool) -> None:
     if not addresses:
         raise ConfigError("listen is empty: write at least one address, such as listen=['127.0.0.1']")
     for address in addresses:
@@ -282,11 +346,11 @@ def _check_listen(addresses: tuple[str, ...], *, insecure_lan: bool) -> None:
             ) from None
         if parsed.is_loopback:
             continue
-        if not insecure_lan:
+        if not open_to_all and not keyed:
             raise ConfigError(
                 f"listen={address!r}: without a cluster key the runtime listens on loopback only, because whoever can"
-                " connect can call every agent; write '127.0.0.1' or '::1', or, on a network that nobody else is on,"
-                " insecure_lan=True"
+                " connect can call every agent; set cluster_key to one that `zmqagents keygen` prints, the same for all"
+                " processes, or write '127.0.0.1' or '::1', or, on a network that nobody else is on, insecure_lan=True"
             )
         if parsed.is_unspecified:  # the others are told where to dial, and nobody can dial this
             raise ConfigError(

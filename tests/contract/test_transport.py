@@ -1,4 +1,4 @@
-"""What every transport does. Each test runs over ZeroMQ and over the in-memory twin."""
+"""What every transport does. Each test runs over ZeroMQ, with and without a key, and over the in-memory twin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from typing import TypeAlias
 import pytest
 import pytest_asyncio
 
-from tests.contract.transports import FAST, Event, MakeTransport, Node, at_ports_of, eventually, port_of
+from tests.contract.transports import (
+    FAST,
+    Event,
+    LockedTransport,
+    MakeTransport,
+    Node,
+    at_ports_of,
+    eventually,
+    port_of,
+)
 from zmqagents.errors import ConfigError
 from zmqagents.transport.base import TransportOptions
 from zmqagents.transport.memory import MemoryHub
@@ -21,9 +30,11 @@ from zmqagents.transport.zeromq import ZeroMqTransport
 MakeNode: TypeAlias = Callable[..., Node]
 
 
-@pytest.fixture(params=["zeromq", "memory"])
+@pytest.fixture(params=["zeromq", "zeromq with a key", "memory"])
 def make_transport(request: pytest.FixtureRequest) -> MakeTransport:
-    return ZeroMqTransport if request.param == "zeromq" else MemoryHub().transport
+    if request.param == "memory":
+        return MemoryHub().transport
+    return ZeroMqTransport if request.param == "zeromq" else LockedTransport
 
 
 @pytest_asyncio.fixture

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from zmqagents.protocol.ids import NodeId, PathId
 from zmqagents.transport.base import Bound, Transport, TransportEvents, TransportOptions
+from zmqagents.transport.zeromq import ZeroMqTransport
 
 Event: TypeAlias = tuple[Any, ...]
 MakeTransport: TypeAlias = Callable[[], Transport]
@@ -17,6 +18,13 @@ DEADLINE_S = 10.0
 
 FAST = TransportOptions(reconnect_ms=20, reconnect_max_ms=100, linger_ms=200)
 """The defaults, but quicker to dial again."""
+
+
+SECRET = b"s" * 32
+
+
+class LockedTransport(ZeroMqTransport):
+    """With a cluster key."""
 
 
 class Recorder(TransportEvents):
@@ -61,6 +69,9 @@ class Recorder(TransportEvents):
         """The events of one name."""
         return [event for event in self.events if event[0] == name]
 
+    def on_turned_away(self, host: str, reason: str) -> None:
+        self._add("turned away", host, reason)
+
     @property
     def messages(self) -> list[list[bytes]]:
         return [event[2] for event in self.named("message")]
@@ -104,6 +115,8 @@ class Node:
         self.id: NodeId = name.encode().ljust(16, b".")
         self.seen = Recorder()
         self.transport = make()
+        if isinstance(self.transport, LockedTransport):
+            options = replace(options, curve_secrets=(SECRET,))
         self.bound: Bound = self.transport.bind(self.id, options, self.seen)
 
     @property

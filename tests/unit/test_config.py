@@ -6,12 +6,14 @@ import math
 import os
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from zmqagents.config import POLICIES, Placement, RuntimeConfig, Settings, check_broker_url, make_config
 from zmqagents.errors import ConfigError
+from zmqagents.keys import curve_secret, make_key
 from zmqagents.protocol.placement import Policy
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -142,6 +144,81 @@ def test_insecurity_is_switched_off_by_0_in_the_environment() -> None:
 def test_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZMQAGENTS_CLUSTER", "shop")
     assert make_config({}).cluster == "shop"
+
+
+KEY, OTHER_KEY = make_key(), make_key()
+
+
+def test_any_address_of_this_host_is_accepted_with_a_key_and_nothing_is_exposed() -> None:
+    config = make_config({"listen": "192.168.1.20", "cluster_key": KEY}, {})
+    assert config.listen == ("192.168.1.20",)
+    assert config.exposed() == ()
+    assert make_config({"listen": "192.168.1.20", "insecure_lan": True}, {}).exposed() == ("192.168.1.20",)
+
+
+def test_keys_are_not_shown_by_the_config() -> None:
+    config = make_config({"cluster_key": KEY, "other_cluster_key": OTHER_KEY}, {})
+    for shown in (repr(config), str(config), repr(config.labelled()), f"{config}"):
+        assert KEY not in shown
+        assert OTHER_KEY not in shown
+
+
+def test_secret_keys_are_none_one_or_two_with_the_one_to_listen_with_first() -> None:
+    secrets = {key: curve_secret(key, "default") for key in (KEY, OTHER_KEY)}
+    assert make_config({}, {}).curve_secrets() == ()
+    assert make_config({"cluster_key": KEY}, {}).curve_secrets() == (secrets[KEY],)
+    two = make_config({"cluster_key": OTHER_KEY, "other_cluster_key": KEY}, {})
+    assert two.curve_secrets() == (secrets[OTHER_KEY], secrets[KEY])
+    same = make_config({"cluster_key": KEY, "other_cluster_key": KEY}, {})
+    assert same.curve_secrets() == (secrets[KEY],)
+
+
+def test_keys_come_from_the_environment() -> None:
+    config = make_config({}, {"ZMQAGENTS_CLUSTER_KEY": f" {KEY}\n", "ZMQAGENTS_OTHER_CLUSTER_KEY": OTHER_KEY})
+    assert (config.cluster_key, config.other_cluster_key) == (KEY, OTHER_KEY)
+    assert make_config({}, {"ZMQAGENTS_CLUSTER_KEY": ""}).cluster_key is None
+
+
+@pytest.mark.parametrize(
+    ("content", "keys"), [(f"{KEY}\n", (KEY, None)), (f"{KEY}\r\n\n{OTHER_KEY}", (KEY, OTHER_KEY))]
+)
+def test_keys_come_from_a_file(tmp_path: Path, content: str, keys: tuple[str, str | None]) -> None:
+    path = tmp_path / "key"
+    path.write_text(content)
+    config = make_config({}, {"ZMQAGENTS_CLUSTER_KEY_FILE": str(path)})
+    assert (config.cluster_key, config.other_cluster_key) == keys
+
+
+def test_key_that_is_passed_takes_the_place_of_all_that_the_environment_has() -> None:
+    environment = {"ZMQAGENTS_CLUSTER_KEY": KEY, "ZMQAGENTS_OTHER_CLUSTER_KEY": OTHER_KEY}
+    assert make_config({"cluster_key": OTHER_KEY}, environment).other_cluster_key is None
+    assert make_config({"cluster_key": None}, environment).curve_secrets() == ()
+
+
+@pytest.mark.parametrize("content", ["", "\n", f"{KEY} {KEY} {KEY}", "x" * 5_000])
+def test_file_that_holds_no_keys_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "key"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match="is not a file with one key") as caught:
+        make_config({}, {"ZMQAGENTS_CLUSTER_KEY_FILE": str(path)})
+    assert str(path) in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "text"),
+    [
+        ({"ZMQAGENTS_CLUSTER_KEY_FILE": "/nowhere/key"}, "'/nowhere/key' can't be read: No such file"),
+        ({"ZMQAGENTS_CLUSTER_KEY_FILE": "/x", "ZMQAGENTS_CLUSTER_KEY": KEY}, "unset one or the other"),
+        ({"ZMQAGENTS_CLUSTER_KEY": KEY[:-2]}, "cluster_key begins like a key"),
+        ({"ZMQAGENTS_OTHER_CLUSTER_KEY": KEY}, "other_cluster_key is set without cluster_key"),
+    ],
+    ids=["no file", "both", "cut off", "other alone"],
+)
+def test_wrong_key_in_the_environment_is_an_error_that_does_not_show_it(environment: dict[str, str], text: str) -> None:
+    with pytest.raises(ConfigError, match=text) as caught:
+        make_config({}, environment)
+    assert KEY[:-2] not in str(caught.value)
 
 
 def test_policy_names_are_those_of_the_protocol() -> None:

@@ -25,6 +25,7 @@ PURE = "The protocol is pure"
 OFFENCES = [
     ("zmqagents.errors -> zmqagents.protocol", DOWN),
     ("zmqagents.config -> zmqagents.transport", DOWN),
+    ("zmqagents.keys -> zmqagents.config", DOWN),
     ("zmqagents.protocol.offender1 -> zmqagents.transport", DOWN),
     ("zmqagents.transport.offender2 -> zmqagents.runtime", DOWN),
     ("zmqagents.transport.offender3 -> zmqagents.discovery", DOWN),

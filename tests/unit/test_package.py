@@ -40,7 +40,7 @@ def test_forwarder_never_loads_autogen() -> None:
     assert not {name for name in loaded if name.startswith("autogen")}
 
 
-@pytest.mark.parametrize("layer", ["errors", "config", "protocol", "transport", "discovery"])
+@pytest.mark.parametrize("layer", ["errors", "keys", "config", "protocol", "transport", "discovery"])
 def test_layers_under_the_runtime_never_load_autogen(layer: str) -> None:
     package = importlib.import_module(f"zmqagents.{layer}")
     names = [package.__name__]

@@ -8,7 +8,7 @@ and all callbacks happen in the event loop's thread.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from zmqagents.protocol.ids import NodeId, PathId
@@ -51,6 +51,9 @@ class TransportOptions:
     reconnect_max_ms: int = 1_000
     linger_ms: int = 500
     """How long closing may wait for what is queued."""
+    curve_secrets: tuple[bytes, ...] = field(default=(), repr=False)
+    """Secret CURVE keys, 32 bytes each, which all nodes of the cluster share: none (nothing is encrypted, and whoever
+    can connect is let in), one, or two while keys are being changed, of which the first is the one to bind with."""
 
 
 class TransportEvents(Protocol):
@@ -88,6 +91,9 @@ class TransportEvents(Protocol):
 
     def on_stray(self, reason: str) -> None:
         """Something came that is not a message at all (for counters and one log line); nothing else is disturbed."""
+
+    def on_turned_away(self, host: str, reason: str) -> None:
+        """No connection with a host was made because of keys, ours or its, or because it doesn't speak ZMTP."""
 
 
 class Transport(Protocol):

@@ -335,6 +335,11 @@ class Driver:
         self.node.state.counters.strays += 1
         self._strays.report("an unknown sender", reason, self._loop.time())
 
+    def on_turned_away(self, host: str, reason: str) -> None:
+        """See TransportEvents."""
+        self.node.state.counters.strays += 1
+        self._strays.report_turned_away(host, reason, self._loop.time())
+
 
 _APPLICATION = frozenset(
     {

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from zmqagents.transport.strays import EVERY_S, MAX_SENDERS, StrayLog
+from zmqagents.transport.strays import EVERY_S, MAX_SENDERS, TURNED_AWAY_EVERY_S, StrayLog
 
 
 @pytest.fixture
@@ -44,3 +44,22 @@ def test_senders_beyond_the_bound_share_one_line(strays: StrayLog, caplog: pytes
     assert len(caplog.messages) == MAX_SENDERS + 1
     assert caplog.messages[-1] == "dropped a message of other senders: not msgpack"
     assert len(strays._senders) == MAX_SENDERS + 1
+
+
+def test_host_that_was_turned_away_gets_one_line_a_minute(strays: StrayLog, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(3):
+        strays.report_turned_away("10.0.0.2", "it has another key", float(number))
+    strays.report_turned_away("10.0.0.3", "it has none", 3.0)
+    strays.report_turned_away("10.0.0.2", "it has none", TURNED_AWAY_EVERY_S)
+    assert caplog.messages == [
+        "no connection with 10.0.0.2: it has another key",
+        "no connection with 10.0.0.3: it has none",
+        "no connection with 10.0.0.2: it has none (2 more since the last report)",
+    ]
+
+
+def test_hosts_beyond_the_bound_share_one_line(strays: StrayLog, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(2 * MAX_SENDERS):
+        strays.report_turned_away(f"10.0.{number >> 8}.{number & 255}", "it has another key", 0.0)
+    assert len(caplog.messages) == MAX_SENDERS + 1
+    assert caplog.messages[-1].startswith("no connection with other hosts: ")

@@ -1,7 +1,7 @@
 """The transport over ZeroMQ: the only package that imports zmq.
 
-**Promise.** What ``transport/base.py`` says, with every socket option set explicitly (``options.py``), no thread of our
-own but the one that ends the context, and nothing that blocks the event loop.
+**Promise.** What ``transport/base.py`` says, with every socket option set explicitly (``options.py``), nothing that
+blocks the event loop, and two threads of our own: one that ends the context, and one at the door.
 
 **How.** Plain pyzmq sockets, driven by their file descriptors (``reading.py``). Any call on a socket may swallow the
 signal of its descriptor, so a wake-up reads until nothing is left, and every other call is followed by a look at
@@ -11,6 +11,8 @@ that a flood does not starve timers and other peers.
 **Connections** are judged by socket monitors (``dialling.py``), because only the end of the ZMTP handshake is evidence
 of life: the kernel accepts TCP connections for a stopped process. What the monitor cannot say, whether a dial failed
 because nobody listens or because the way there is broken, a TCP connect of our own finds out (``refusal.py``).
+
+**Keys.** With a cluster key every socket encrypts (CURVE, ``curve.py``), and ``door.py`` lets in those who have it.
 
 **Rejected.** ``zmq.asyncio``: two futures and several callbacks for each message. Zero-copy sends: below about 1 MiB
 they are slower than copying (64 KiB: 40 us against 9), and the first one starts a pyzmq thread that stays until the

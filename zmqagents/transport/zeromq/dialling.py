@@ -14,9 +14,15 @@ Seen with libzmq 4.3.5; in parentheses the milliseconds since the start or the l
 - one that breaks ZMTP, has the wrong socket type, or sends a part over the limit: CONNECTED, perhaps
   HANDSHAKE_FAILED_PROTOCOL, DISCONNECTED and **no CONNECT_RETRIED**: libzmq gives the endpoint up for good.
 - one that seems to speak ZMTP 1.0, which is how HTTP looks: CONNECTED, then nothing.
+- one with another key: as one that accepts and closes, for it has nothing to say to strangers.
+- one with a key where we have none, or the reverse: the same, or HANDSHAKE_FAILED_PROTOCOL; who sees it first hangs up.
+- one that knows our key but doesn't admit it: HANDSHAKE_FAILED_AUTH, DISCONNECTED and no CONNECT_RETRIED.
 
 So *up* is HANDSHAKE_SUCCEEDED and nothing else, *down* is DISCONNECTED after it, *refused* is CLOSED confirmed by
 ``refusal.py``; and what libzmq gives up is dialled again here.
+
+A peer that ends handshakes is dialled again here too, with each of our keys in turn: a few times quickly, since a peer
+that goes looks like that once, and then more and more seldom, since a wrong key stays wrong until a person changes it.
 """
 
 from __future__ import annotations
@@ -29,6 +35,7 @@ from dataclasses import dataclass
 import zmq
 
 from zmqagents.transport.endpoints import Endpoint
+from zmqagents.transport.zeromq.curve import KeyPair, lock_dialled
 from zmqagents.transport.zeromq.options import HANDSHAKE_MS, use_family
 from zmqagents.transport.zeromq.refusal import Probe
 
@@ -57,7 +64,24 @@ MONITORED = (
 
 _NO_FD = -1
 
+_SAME = "give both the same cluster_key (ZMQAGENTS_CLUSTER_KEY)"
+_OTHER_KEY = f"ended the handshake: it has another cluster key, or none, or is another program; {_SAME} and cluster"
+_NOT_KEYED = f"has no cluster key, and this process has one; {_SAME}"
+_KEYED = f"has a cluster key, and this process has none; {_SAME}"
+_KEYED_PERHAPS = (
+    f"ended the handshake: it has a cluster key and this process has none, or it is another program; {_SAME}"
+)
+
 _TIMED_OUT_S = 0.9 * HANDSHAKE_MS / 1_000  # libzmq doesn't say whether it has run out of patience
+
+_MISMATCH = int(zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
+
+# Waits after the first failed handshakes, in which every key has its turn, and then the first and the longest of the
+# others. With five, the other side too has most likely seen a mismatch of which only one side can be first to see it.
+_QUICK_S = (0.0, 0.05, 0.1, 0.2)
+_SLOW_S = 10.0
+_SLOWEST_S = 60.0
+_MOST_FAILURES = 16  # of which the wait is the longest already
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +92,7 @@ class Reports:
     down: Callable[[], None]
     refused: Callable[[], None]
     stray: Callable[[str], None]
+    turned_away: Callable[[str], None]
 
 
 class Connection:
@@ -78,13 +103,18 @@ class Connection:
         "_complaints",
         "_connected_s",
         "_endpoint",
+        "_failures",
         "_fd",
         "_loop",
+        "_pairs",
         "_probe",
         "_redial_s",
         "_reports",
         "_socket",
         "_timer",
+        "_verdict",
+        "_waits",
+        "_why",
         "up",
     )
 
@@ -96,8 +126,10 @@ class Connection:
         reports: Reports,
         *,
         redial_ms: int,
+        pairs: tuple[KeyPair, ...] = (),
     ) -> None:
         self.up = False
+        self._pairs = pairs
         self._loop = loop
         self._socket = socket
         self._endpoint = endpoint
@@ -108,6 +140,10 @@ class Connection:
         self._fd = _NO_FD
         self._connected_s = 0.0
         self._complaints: set[int] = set()  # kinds of failure reported since the last handshake that succeeded
+        self._why: str | None = None  # the handshake of this connection failed, when its end is reported
+        self._verdict: asyncio.Handle | None = None
+        self._failures = 0  # handshakes that the peer ended, in a row
+        self._waits = False  # until the timer nothing is dialled, and what a monitor still says is old
         self._closed = False
         self._connect()
 
@@ -117,10 +153,11 @@ class Connection:
         self.up = False
         self._probe.cancel()
         self._cancel_redial()
+        self._cancel_verdict()
 
     def handle(self, event: int, value: int) -> None:
         """Take one event of the socket's monitor that is about this endpoint."""
-        if self._closed:
+        if self._closed or self._waits:
             return
         if event in {_CONNECT_DELAYED, _CONNECT_RETRIED}:
             self._cancel_redial()
@@ -132,10 +169,14 @@ class Connection:
         elif event == _SUCCEEDED:
             self.up = True
             self._complaints.clear()
+            self._failures = 0
+            self._why = None
+            self._cancel_verdict()
             self._reports.up()
         elif event == _DISCONNECTED:
             self._disconnected(value)
         elif event == _CLOSED:
+            self._failures = 0
             self._probe.start()
         else:
             self._handshake_failed(event, value)
@@ -146,18 +187,44 @@ class Connection:
         self._fd = _NO_FD
         was_up, self.up = self.up, False
         self._cancel_redial()
-        self._timer = self._loop.call_later(self._redial_s, self._redial)
+        why, self._why = self._why, None
+        if why is None:
+            self._timer = self._loop.call_later(self._redial_s, self._redial)
+        elif self._verdict is None:  # not at once: several failures may be in the queue, and it is for all of them
+            self._verdict = self._loop.call_soon(self._turned_away, why)
         if was_up:
             self._reports.down()
 
     def _handshake_failed(self, event: int, value: int) -> None:
         if event == _FAILED_AUTH:
-            self._complain(event, f"does not admit our key (ZAP status {value})")
+            self._why = f"does not admit this process's cluster key; {_SAME}"
+        elif event == _FAILED_PROTOCOL and value == _MISMATCH:
+            self._why = _NOT_KEYED if self._pairs else _KEYED
         elif event == _FAILED_PROTOCOL:
-            self._complain(event, f"breaks ZMTP, or has other security settings (ZMTP error {value:#x})")
+            self._complain(event, f"breaks ZMTP (error {value:#x})")
         elif self._loop.time() - self._connected_s < _TIMED_OUT_S:
-            self._complain(event, "ended the handshake: it is another program, or has other security settings")
+            self._why = _OTHER_KEY if self._pairs else _KEYED_PERHAPS
         # else it was silent until the end: a process that is stopped, say; nothing came, so there is nothing to report
+
+    def _turned_away(self, why: str) -> None:
+        """The peer ended the handshake: dial with the next key, or leave it alone for a while."""
+        self._verdict = None
+        self._cancel_redial()
+        disconnect(self._socket, self._endpoint)
+        self._fd = _NO_FD
+        self._pairs = self._pairs[1:] + self._pairs[:1]
+        quick = self._failures < len(_QUICK_S)
+        wait_s = _QUICK_S[self._failures] if quick else min(_SLOW_S * 2 ** (self._failures - len(_QUICK_S)), _SLOWEST_S)
+        self._failures = min(self._failures + 1, _MOST_FAILURES)
+        self._waits = True
+        self._timer = self._loop.call_later(wait_s, self._dial_anew)
+        if not quick:
+            self._reports.turned_away(f"{self._endpoint} {why}. It is dialled again in {wait_s:g} s")
+
+    def _dial_anew(self) -> None:
+        self._timer = None
+        self._waits = False
+        self._connect()
 
     def _complain(self, kind: int, complaint: str) -> None:
         if kind not in self._complaints:  # libzmq tries 20 times a second
@@ -166,6 +233,8 @@ class Connection:
 
     def _connect(self) -> None:
         use_family(self._socket, ipv6=self._endpoint.is_ipv6)
+        if self._pairs:
+            lock_dialled(self._socket, self._pairs[0])
         self._socket.connect(str(self._endpoint))
 
     def _redial(self) -> None:
@@ -179,6 +248,11 @@ class Connection:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _cancel_verdict(self) -> None:
+        if self._verdict is not None:
+            self._verdict.cancel()
+            self._verdict = None
 
 
 def disconnect(socket: zmq.Socket[bytes], endpoint: Endpoint) -> None:

@@ -9,6 +9,7 @@ import zmq
 
 from zmqagents.transport.base import TransportEvents, TransportOptions
 from zmqagents.transport.endpoints import parse_endpoint
+from zmqagents.transport.zeromq.curve import KeyPair
 from zmqagents.transport.zeromq.dialling import MONITORED, Connection, Reports, disconnect
 from zmqagents.transport.zeromq.options import close_monitor, make_monitor
 from zmqagents.transport.zeromq.reading import MonitorReader, Reader
@@ -17,10 +18,17 @@ from zmqagents.transport.zeromq.reading import MonitorReader, Reader
 class Subscriber:
     """The SUB. Its connections are told apart by the endpoint in the events of the monitor."""
 
-    def __init__(self, socket: zmq.Socket[bytes], options: TransportOptions, events: TransportEvents) -> None:
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        options: TransportOptions,
+        events: TransportEvents,
+        pairs: tuple[KeyPair, ...] = (),
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._socket = socket
         self._options = options
+        self._pairs = pairs
         self._events = events
         self._connections: dict[str, Connection] = {}  # by canonical endpoint
         self._bad: dict[str, asyncio.Handle] = {}  # not dialled; by endpoint as given
@@ -45,9 +53,10 @@ class Subscriber:
             down=partial(self._events.on_gossip_down, endpoint),
             refused=partial(self._events.on_gossip_refused, endpoint),
             stray=self._events.on_stray,
+            turned_away=partial(self._events.on_turned_away, str(target.address)),
         )
         self._connections[key] = Connection(
-            self._loop, self._socket, target, reports, redial_ms=self._options.reconnect_max_ms
+            self._loop, self._socket, target, reports, redial_ms=self._options.reconnect_max_ms, pairs=self._pairs
         )
         self._reader.touch()
 

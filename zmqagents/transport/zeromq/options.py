@@ -7,6 +7,7 @@ import zmq
 from zmqagents.protocol.codec import GOSSIP_PREFIX
 from zmqagents.protocol.ids import NodeId
 from zmqagents.transport.base import TransportOptions
+from zmqagents.transport.zeromq.curve import OVERHEAD_BYTES, KeyPair, lock_bound, lock_dialled
 
 _MAX_SOCKETS = 32_768  # three (DEALER, both ends of its monitor) for each of the 8,192 nodes of a table, and some
 
@@ -34,9 +35,12 @@ def make_context() -> zmq.Context[zmq.Socket[bytes]]:
     return context
 
 
-def prepare(socket: zmq.Socket[bytes], node_id: NodeId, options: TransportOptions) -> None:
-    """Apply ``options`` to a socket that has not been bound or connected yet; keys and ZAP will be set here too."""
+def prepare(
+    socket: zmq.Socket[bytes], node_id: NodeId, options: TransportOptions, pairs: tuple[KeyPair, ...] = ()
+) -> None:
+    """Apply ``options``, and ``pairs`` made of its keys, to a socket that has not been bound or connected yet."""
     kind = socket.get(zmq.TYPE)
+    overhead = OVERHEAD_BYTES if pairs else 0
     gossip = kind in {zmq.PUB, zmq.SUB}
     queue = options.gossip_queue_messages if gossip else options.queue_messages
     for option, value in (
@@ -46,7 +50,7 @@ def prepare(socket: zmq.Socket[bytes], node_id: NodeId, options: TransportOption
         # With 1, libzmq throws away what has arrived but not been read when the peer goes: the last answers of a peer
         # that leaves. What 1 is for, no queue to a peer that isn't there, ZeroMqTransport.send sees to.
         (zmq.IMMEDIATE, 0),
-        (zmq.MAXMSGSIZE, _PUB_MAX_BYTES if kind == zmq.PUB else options.max_part_bytes),
+        (zmq.MAXMSGSIZE, overhead + (_PUB_MAX_BYTES if kind == zmq.PUB else options.max_part_bytes)),
         (zmq.HEARTBEAT_IVL, options.zmtp_heartbeat_ms),
         (zmq.HEARTBEAT_TIMEOUT, options.zmtp_timeout_ms),
         (zmq.HEARTBEAT_TTL, options.zmtp_timeout_ms),
@@ -62,6 +66,8 @@ def prepare(socket: zmq.Socket[bytes], node_id: NodeId, options: TransportOption
         (zmq.IPV6, 0),  # see use_family
     ):
         socket.set(option, value)
+    if pairs:
+        (lock_bound if kind in {zmq.ROUTER, zmq.PUB} else lock_dialled)(socket, pairs[0])
     if kind == zmq.ROUTER:
         socket.set(zmq.ROUTER_MANDATORY, 1)  # an unknown peer is refused, not dropped
         socket.set(zmq.ROUTER_HANDOVER, 1)  # a peer that comes back takes its routing id from its dead connection

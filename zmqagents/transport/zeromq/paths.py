@@ -12,6 +12,7 @@ import zmq.backend
 
 from zmqagents.transport.base import TransportEvents, TransportOptions
 from zmqagents.transport.endpoints import Endpoint, parse_endpoint
+from zmqagents.transport.zeromq.curve import KeyPair
 from zmqagents.transport.zeromq.dialling import MONITORED, Connection, Reports
 from zmqagents.transport.zeromq.options import close_monitor, make_monitor
 from zmqagents.transport.zeromq.reading import MonitorReader, Reader
@@ -30,7 +31,13 @@ class DialledPath:
     __slots__ = ("_monitor", "_monitor_reader", "_socket", "connection", "put", "reader")
 
     def __init__(
-        self, socket: zmq.Socket[bytes], path: int, endpoint: Endpoint, events: TransportEvents, redial_ms: int
+        self,
+        socket: zmq.Socket[bytes],
+        path: int,
+        endpoint: Endpoint,
+        events: TransportEvents,
+        redial_ms: int,
+        pairs: tuple[KeyPair, ...] = (),
     ) -> None:
         loop = asyncio.get_running_loop()
         self._socket = socket
@@ -40,10 +47,11 @@ class DialledPath:
             down=partial(events.on_path_down, path),
             refused=partial(events.on_path_refused, path),
             stray=events.on_stray,
+            turned_away=partial(events.on_turned_away, str(endpoint.address)),
         )
         self.put = sender(socket)
         try:
-            self.connection = Connection(loop, socket, endpoint, reports, redial_ms=redial_ms)
+            self.connection = Connection(loop, socket, endpoint, reports, redial_ms=redial_ms, pairs=pairs)
         except BaseException:
             close_monitor(socket, self._monitor)
             raise
@@ -68,11 +76,16 @@ class Dialler:
     """Opens and closes paths; ``paths`` are those whose socket exists."""
 
     def __init__(
-        self, new_socket: Callable[[int], zmq.Socket[bytes]], options: TransportOptions, events: TransportEvents
+        self,
+        new_socket: Callable[[int], zmq.Socket[bytes]],
+        options: TransportOptions,
+        events: TransportEvents,
+        pairs: tuple[KeyPair, ...] = (),
     ) -> None:
         self.paths: dict[int, DialledPath] = {}
         self._new_socket = new_socket
         self._options = options
+        self._pairs = pairs
         self._events = events
         self._loop = asyncio.get_running_loop()
         self._later: dict[int, asyncio.Handle] = {}  # paths that wait for a free descriptor, or for their complaint
@@ -107,7 +120,9 @@ class Dialler:
         try:
             socket = self._new_socket(zmq.DEALER)
             try:
-                self.paths[path] = DialledPath(socket, path, endpoint, self._events, self._options.reconnect_max_ms)
+                self.paths[path] = DialledPath(
+                    socket, path, endpoint, self._events, self._options.reconnect_max_ms, self._pairs
+                )
             except BaseException:
                 socket.close()
                 raise

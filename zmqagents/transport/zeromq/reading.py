@@ -17,7 +17,7 @@ _SLICE_S = 0.005  # how long one wake-up may work before timers and other socket
 _CATCH_UP_S = 1.0  # the same after the loop was held up: some 100,000 messages, far more than windows let through
 
 _NOBLOCK = int(zmq.NOBLOCK)
-_MONITOR_EVENT = struct.Struct("=hi")  # event, value: zmq_socket_monitor(3)
+MONITOR_EVENT = struct.Struct("=hi")  # event, value: zmq_socket_monitor(3)
 
 
 class Reader:
@@ -136,6 +136,6 @@ class MonitorReader(Reader):
             head = self._recv(_NOBLOCK)
         except zmq.Again:
             return False
-        event, value = _MONITOR_EVENT.unpack(head)
+        event, value = MONITOR_EVENT.unpack(head)
         self._deliver(event & 0xFFFF, value, self._recv(_NOBLOCK).decode("ascii", "replace"))
         return True

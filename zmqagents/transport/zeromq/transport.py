@@ -16,6 +16,8 @@ import zmq
 from zmqagents.errors import ForkedProcessError
 from zmqagents.protocol.ids import NodeId, PathId
 from zmqagents.transport.base import Bound, TransportEvents, TransportOptions
+from zmqagents.transport.zeromq.curve import key_pairs
+from zmqagents.transport.zeromq.door import Door
 from zmqagents.transport.zeromq.gossip import Subscriber
 from zmqagents.transport.zeromq.listening import listen
 from zmqagents.transport.zeromq.options import make_context, prepare
@@ -39,36 +41,43 @@ class _Sockets:
         self._node_id = node_id
         self._options = options
         self._open: list[zmq.Socket[bytes]] = []
+        self._pairs = key_pairs(options)
         self.loop = asyncio.get_running_loop()
         self.context = make_context()
+        self.door = Door(self.context, self._pairs, events.on_turned_away)
         try:
             self.router = self._new_kept(zmq.ROUTER)
             self.publisher = self._new_kept(zmq.PUB)
+            self.door.watch(self.router)
+            self.door.watch(self.publisher)
             self.bound = Bound(
                 listen(self.router, options.listen, options.port, setting="port"),
                 listen(self.publisher, options.listen, options.gossip_port, setting="gossip_port"),
             )
-            self.subscriber = Subscriber(self._new_kept(zmq.SUB), options, events)
+            self.subscriber = Subscriber(self._new_kept(zmq.SUB), options, events, self._pairs)
+            self.door.open()
         except BaseException:
+            self.door.close()
             for socket in self._open:
                 socket.close()
             self.context.term()  # nothing is queued: returns at once
             raise
         self.router_reader = RouterReader(self.loop, self.router, events.on_message, events.on_stray, events.is_late)
-        self.dialler = Dialler(self._new, options, events)
+        self.dialler = Dialler(self._new, options, events, self._pairs)
 
     def close(self) -> None:
         """Stop reading, and close every socket; what is queued goes out within the linger time."""
         self.dialler.close_all()
         self.subscriber.close()
         self.router_reader.close()
+        self.door.close()
         self.router.close()
         self.publisher.close()
 
     def _new(self, kind: int) -> zmq.Socket[bytes]:
         socket = self.context.socket(kind)
         try:
-            prepare(socket, self._node_id, self._options)
+            prepare(socket, self._node_id, self._options, self._pairs)
         except BaseException:
             socket.close()
             raise
@@ -205,6 +214,7 @@ class ZeroMqTransport:
 
         def end() -> None:
             sockets.context.term()
+            sockets.door.join()
             with contextlib.suppress(RuntimeError):  # the loop was closed while we waited: nobody is there to be told
                 loop.call_soon_threadsafe(tell)
 
