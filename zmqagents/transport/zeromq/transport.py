@@ -151,8 +151,7 @@ class ZeroMqTransport:
                 raise
             return False
         finally:
-            if reader.idle:
-                reader.touch()
+            reader.sent()
         return True
 
     def subscribe(self, endpoint: str) -> None:
