@@ -183,11 +183,6 @@ class Directory:
         """The nodes where agents of the type may be active: its hosts, and those that are leaving."""
         return self._claimants.get(agent_type, {})
 
-    def idempotent(self, node_id: NodeId, agent_type: str, message_type: str) -> bool:
-        """Whether the node says that its handlers of the message type may run twice for one call."""
-        hosted = self._claimants.get(agent_type, {}).get(node_id)
-        return hosted is not None and message_type in hosted.idempotent
-
     def _add_to_sums(self, agent_type: str, node_id: NodeId, hosted: HostedType) -> None:
         policies = self._policies.setdefault(agent_type, Counter())
         policies[hosted.policy] += 1

@@ -118,10 +118,6 @@ class Agents:
         """Whether agents of the type can be here."""
         return agent_type in self._factories or agent_type in self._pinned_types
 
-    def hosts(self, key: AgentKey) -> bool:
-        """Whether messages for the agent are to be handled here, if only by an error."""
-        return key in self.instances or self.knows_type(key.partition("/")[0])
-
     # -- activation --------------------------------------------------------------------------------------------
 
     def ready(self, key: AgentKey) -> Agent | None:

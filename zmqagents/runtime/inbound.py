@@ -23,6 +23,7 @@ from zmqagents.runtime.deadlines import set_deadline
 from zmqagents.runtime.failures import wire_text
 from zmqagents.runtime.identities import agent_id
 from zmqagents.runtime.limits import check_size, limit_bytes
+from zmqagents.runtime.operations import operate_here
 from zmqagents.runtime.publishing import Publishing
 from zmqagents.runtime.states import States
 from zmqagents.runtime.tasks import Tasks
@@ -78,10 +79,10 @@ class Inbound:
         self._tasks = tasks
         self._states = States(parts.agents, config.max_message_bytes)
         self._operations: dict[int, Callable[[AgentKey, bytes], Awaitable[Any]]] = {
-            f.Operation.METADATA: self._metadata,
-            f.Operation.SAVE_STATE: self._save_state,
-            f.Operation.LOAD_STATE: self._load_state,
-            f.Operation.ACTIVATE: self._activate,
+            f.Operation.METADATA: partial(self._on_agent, f.Operation.METADATA),
+            f.Operation.SAVE_STATE: partial(self._on_agent, f.Operation.SAVE_STATE),
+            f.Operation.LOAD_STATE: partial(self._on_agent, f.Operation.LOAD_STATE),
+            f.Operation.ACTIVATE: partial(self._on_agent, f.Operation.ACTIVATE),
             f.Operation.MATCH: self._match,
             f.Operation.ADOPT: self._states.adopt,
         }
@@ -252,20 +253,10 @@ class Inbound:
             return
         self._answer(peer, f.Reply(frame.call_id, "", "application/json", payload))
 
-    async def _metadata(self, key: AgentKey, argument: bytes) -> Any:
-        del argument
-        return dict((await self._agents.get(key)).metadata)
-
-    async def _save_state(self, key: AgentKey, argument: bytes) -> Any:
-        del argument
-        return dict(await (await self._agents.get(key)).save_state())
-
-    async def _load_state(self, key: AgentKey, argument: bytes) -> None:
-        await (await self._agents.get(key)).load_state(json.loads(argument))
-
-    async def _activate(self, key: AgentKey, argument: bytes) -> None:
-        del argument
-        await self._agents.get(key)
+    async def _on_agent(self, operation: f.Operation, key: AgentKey, argument: bytes) -> Any:
+        given = json.loads(argument) if operation is f.Operation.LOAD_STATE else None
+        result = await operate_here(self._agents, operation, key, given)
+        return None if result is None else dict(result)
 
     async def _match(self, key: AgentKey, argument: bytes) -> Any:
         del key

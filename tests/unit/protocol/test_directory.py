@@ -146,14 +146,6 @@ class TestPolicies:
         assert directory.policy("worker") is Policy.BY_KEY
         assert directory.conflicts() == []
 
-    def test_idempotent_messages_are_those_that_the_node_names_for_the_type(self) -> None:
-        directory = directory_of(host(1, idempotent=("Ask",)), host(2))
-        assert directory.idempotent(node_id(1), "worker", "Ask")
-        assert not directory.idempotent(node_id(1), "worker", "Tell")
-        assert not directory.idempotent(node_id(1), "boss", "Ask")
-        assert not directory.idempotent(node_id(2), "worker", "Ask")
-        assert not directory.idempotent(node_id(3), "worker", "Ask")
-
 
 class TestHosts:
     @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from zmqagents.errors import LocalProtocolError
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.agents.residents import Resident, Residents
+from zmqagents.protocol.codec import MAX_AGENTS
 from zmqagents.protocol.directory import HostsChanged
 from zmqagents.protocol.ids import AgentKey, NodeId, agent_type_of
 from zmqagents.protocol.placement import rendezvous_score
@@ -31,7 +32,6 @@ MAX_ENTRIES = 1_000_000  # about 200 MiB; beyond it claims are counted and forgo
 MAX_CONTESTED = 10_000
 MAX_GONE = 4_096  # nodes that are remembered as gone: as many as tombstones
 CLAIM_BYTES = 1 << 16  # of agent ids in one CLAIM: its header stays far below 1 MiB
-CLAIM_AGENTS = 4_096  # SPEC.md section 10
 
 Send = Callable[[NodeId, f.DataFrame], bool]
 """Sends a data frame to a member; False if it is none."""
@@ -371,7 +371,7 @@ def _chunks(keys: list[AgentKey]) -> list[list[AgentKey]]:
     size = 0
     for key in keys:
         size += 4 * len(key) + 5  # at most, in UTF-8
-        if chunks[-1] and (size > CLAIM_BYTES or len(chunks[-1]) >= CLAIM_AGENTS):
+        if chunks[-1] and (size > CLAIM_BYTES or len(chunks[-1]) >= MAX_AGENTS):
             chunks.append([])
             size = 4 * len(key) + 5
         chunks[-1].append(key)

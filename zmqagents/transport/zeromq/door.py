@@ -115,15 +115,14 @@ class Door:
         for socket in self._all():
             poller.register(socket, zmq.POLLIN)
         try:
-            while True:
-                for socket, _ in poller.poll(_POLL_MS if self._waiting else None):
-                    if socket is self._zap:
-                        self._answer(socket)
-                    else:
-                        self._read(socket)
-                self._pass_on()
-        except zmq.ContextTerminated:
-            pass  # the transport was closed
+            with contextlib.suppress(zmq.ContextTerminated):  # which is how the transport closes
+                while True:
+                    for socket, _ in poller.poll(_POLL_MS if self._waiting else None):
+                        if socket is self._zap:
+                            self._answer(socket)
+                        else:
+                            self._read(socket)
+                    self._pass_on()
         finally:
             for socket in self._all():
                 socket.close(0)

@@ -31,8 +31,8 @@ class Reader:
         on_stray: Callable[[str], None],
         is_late: Callable[[], bool] = bool,
     ) -> None:
-        self.idle = True
-        """Whether ``touch`` has anything to do; public so that the sending path can save the call."""
+        self._idle = True
+        """Whether ``touch`` has anything to do."""
         self._open = True
         self._loop = loop
         self._socket = socket
@@ -49,8 +49,8 @@ class Reader:
 
         Due after any other call on the socket, which may have swallowed the signal of its descriptor.
         """
-        if self.idle:
-            self.idle = False
+        if self._idle:
+            self._idle = False
             self._loop.call_soon(self._look)
 
     def sent(self) -> None:
@@ -58,7 +58,7 @@ class Reader:
 
         Asking costs less than a turn of the loop. Whatever comes after the question signals the descriptor again.
         """
-        if self.idle and get_int(self._socket, zmq.EVENTS) & zmq.POLLIN:
+        if self._idle and get_int(self._socket, zmq.EVENTS) & zmq.POLLIN:
             self.touch()
 
     def close(self) -> None:
@@ -68,12 +68,12 @@ class Reader:
             self._loop.remove_reader(self._fd)
 
     def _look(self) -> None:
-        self.idle = True
+        self._idle = True
         if self._open and get_int(self._socket, zmq.EVENTS) & zmq.POLLIN:
             self._drain()
 
     def _drain(self) -> None:
-        self.idle = False  # what is called below sends on the same socket; this loop reads until nothing is left anyway
+        self._idle = False  # what is called below sends on the same socket; this loop reads until nothing is left
         finished = False
         until = monotonic() + (_CATCH_UP_S if self._is_late() else _SLICE_S)
         try:
@@ -84,7 +84,7 @@ class Reader:
                 if monotonic() > until:
                     break
         finally:
-            self.idle = True
+            self._idle = True
             if self._open and not finished:  # out of time, or a callback has raised
                 self.touch()
 

@@ -12,6 +12,7 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.agents import claims
 from zmqagents.protocol.agents.claims import ASK_AGAIN_S, CENSUS_TIMEOUT_S, _chunks
 from zmqagents.protocol.agents.residents import Stay
+from zmqagents.protocol.codec import MAX_AGENTS
 from zmqagents.protocol.records import Phase
 
 
@@ -141,10 +142,10 @@ class TestCensus:
         assert stranger == f.Claim(9, True, own)
 
     def test_answer_is_cut_into_claims_of_which_the_last_says_so(self) -> None:
-        keys = [f"worker/{number:05}" for number in range(2 * claims.CLAIM_AGENTS + 1)]
+        keys = [f"worker/{number:05}" for number in range(2 * MAX_AGENTS + 1)]
         chunks = _chunks(keys)
         assert [key for chunk in chunks for key in chunk] == keys
-        assert all(0 < len(chunk) <= claims.CLAIM_AGENTS for chunk in chunks)
+        assert all(0 < len(chunk) <= MAX_AGENTS for chunk in chunks)
         long = [f"worker/{'x' * 4_000}{number}" for number in range(20)]
         sizes = [sum(4 * len(key) + 5 for key in chunk) for chunk in _chunks(long)]
         assert max(sizes) <= claims.CLAIM_BYTES
