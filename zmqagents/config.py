@@ -109,7 +109,7 @@ class RuntimeConfig:
     heartbeat_s: float = 1.0
     """Interval of the gossip heartbeat: what is lost on the way is repaired within about two of them."""
     zmtp_heartbeat_s: float = 0.5
-    """Interval of ZMTP PINGs. Three of them without an answer count as a lost connection."""
+    """Interval of ZMTP PINGs. Two of them without an answer count as a lost connection."""
 
     def __post_init__(self) -> None:
         _check_text("cluster", self.cluster, empty=False)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from zmqagents.protocol.frames import Part
 from zmqagents.protocol.ids import NodeId, PathId
 from zmqagents.transport.base import Bound, Transport, TransportEvents, TransportOptions
 from zmqagents.transport.zeromq import ZeroMqTransport
@@ -38,10 +39,10 @@ class Recorder(TransportEvents):
     def is_late(self) -> bool:
         return False
 
-    def on_message(self, path: PathId, parts: list[bytes]) -> None:
+    def on_message(self, path: PathId, parts: list[Part]) -> None:
         self._add("message", path, parts)
 
-    def on_gossip(self, parts: list[bytes]) -> None:
+    def on_gossip(self, parts: list[Part]) -> None:
         self._add("gossip", parts)
 
     def on_path_up(self, path: int) -> None:
@@ -127,7 +128,7 @@ class Node:
     def gossip_endpoint(self) -> str:
         return self.bound.gossip_endpoints[0]
 
-    def send(self, path: PathId, *parts: bytes) -> bool:
+    def send(self, path: PathId, *parts: Part) -> bool:
         return self.transport.send(path, parts)
 
     async def dial(self, path: int, endpoint: str) -> None:

@@ -54,7 +54,8 @@ class Mallory:
         target = node_of(self._target)
         peer = target.state.peers.get(self.node_id)
         known = peer.link.session if peer is not None and first else 0
-        return encode_envelope(f.Envelope(self.node_id, target.node_id, session, first, known, 0, list(frames)))
+        envelope = f.Envelope(self.node_id, target.node_id, session, first, known, 0, list(frames))
+        return [bytes(part) for part in encode_envelope(envelope)]
 
     def record(self, version: int = 1) -> bytes:
         """A legal record of ours."""

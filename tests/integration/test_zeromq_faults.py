@@ -21,6 +21,7 @@ import pytest_asyncio
 import zmq
 
 from tests.contract.transports import FAST, Node, at_ports_of, eventually, port_of
+from tests.integration.zeromq_peer import NODE_ID as PEER_ID
 from zmqagents.transport.base import Bound, TransportOptions
 from zmqagents.transport.zeromq import ZeroMqTransport
 
@@ -121,6 +122,21 @@ async def test_stopped_peer_is_down_but_never_refused_and_up_when_it_continues(a
     await a.seen.saw("gossip up", peer.bound.gossip_endpoints[0], times=2)
     assert a.send(1, b"hello")
     await a.seen.saw("message", 1, [b"hello"])
+
+
+async def test_peer_that_is_stopped_right_after_a_message_is_missed_on_its_own_connection(
+    a: Node, peer: PeerProcess
+) -> None:
+    await meet(a, peer)
+    assert a.send(1, b"dial " + a.endpoint.encode())
+    await a.seen.saw("message", 1, [b"dial " + a.endpoint.encode()])
+    await eventually(lambda: a.send(PEER_ID, b"x"), "connection of the peer's own")
+    await a.seen.saw("message", PEER_ID, [b"x"])
+    stopped = time.monotonic()
+    peer.signal(signal.SIGSTOP)
+    await a.seen.saw("down", 1)
+    await eventually(lambda: not a.send(PEER_ID, b"y"), "loss of the peer's own connection")
+    assert time.monotonic() - stopped < 2
 
 
 async def test_peer_that_holds_the_gil_is_not_down(a: Node, peer: PeerProcess) -> None:

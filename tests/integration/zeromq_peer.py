@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from tests.contract.transports import Recorder
 from zmqagents.errors import ForkedProcessError
+from zmqagents.protocol.frames import Part
 from zmqagents.protocol.ids import PathId
 from zmqagents.transport.base import TransportOptions
 from zmqagents.transport.zeromq import ZeroMqTransport
@@ -31,8 +32,8 @@ class Peer(Recorder):
         self.transport = ZeroMqTransport()
         self.bound = self.transport.bind(NODE_ID, options, self)
 
-    def on_message(self, path: PathId, parts: list[bytes]) -> None:
-        order, _, argument = parts[0].partition(b" ")
+    def on_message(self, path: PathId, parts: list[Part]) -> None:
+        order, _, argument = bytes(parts[0]).partition(b" ")
         if order == b"busy":
             hold_the_gil(float(argument))
             parts = [b"was busy"]

@@ -25,9 +25,9 @@ class Side:
 
     def __init__(self, own: bytes, peer: bytes) -> None:
         self.link = Link(own, peer, 1, LIMITS)
-        self.outbox: list[list[bytes]] = []
+        self.outbox: list[list[f.Part]] = []
         """Envelopes on their way to the other side."""
-        self.history: list[list[bytes]] = []
+        self.history: list[list[f.Part]] = []
         """Every envelope that was ever sent."""
         self.greet_at_s: float | None = None
         self.sent: defaultdict[int, list[int]] = defaultdict(list)
@@ -74,7 +74,7 @@ class Side:
         assert due_s is None or due_s > now_s
         assert not self.link.wants_transmit(now_s)
 
-    def receive(self, parts: list[bytes], now_s: float) -> None:
+    def receive(self, parts: list[f.Part], now_s: float) -> None:
         envelope = decode_envelope(parts)
         fresh = self.link.receive(envelope, now_s)
         if envelope.first:
@@ -129,7 +129,7 @@ class Side:
     def _control(self, frame: f.ControlFrame) -> None:
         self._put(encode_envelope(self.link.envelope([frame])))
 
-    def _put(self, parts: list[bytes]) -> None:
+    def _put(self, parts: list[f.Part]) -> None:
         self.outbox.append(parts)
         self.history.append(parts)
 

@@ -121,7 +121,7 @@ class Application(Shell):
         peer, frame = incoming.peer, incoming.frame
         if isinstance(frame, f.Request):
             self.executed[peer, frame.call_id] += 1
-            text = frame.payload.decode()
+            text = bytes(frame.payload).decode()
             handler = Handler(peer, frame.call_id, frame.agent, frame.message_id, text, self.network.now_s)
             if not self.node.served.attach(peer, frame.call_id, handler):
                 self.node.answer(peer, f.Error(frame.call_id, f.ErrorCode.CANCELLED, "", "", b""))

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from zmqagents.protocol import effects as e
+from zmqagents.protocol.frames import Part
 from zmqagents.protocol.ids import NodeId, PathId, make_node_id
 from zmqagents.protocol.node import Node
 from zmqagents.protocol.records import Phase, Record
@@ -213,7 +214,7 @@ class Cell:
             self.node.tick(max(self.world.now_s, at_s))
             self._settle()
 
-    def _send(self, path: PathId, parts: list[bytes]) -> None:
+    def _send(self, path: PathId, parts: list[Part]) -> None:
         if isinstance(path, int):
             dial = self._paths.get(path)
             if dial is not None and dial.target is not None:
@@ -228,21 +229,21 @@ class Cell:
         else:
             self.node.contacts.send_failed(path)
 
-    def receive_accepted(self, dial: _Dial, number: int, parts: list[bytes]) -> None:
+    def receive_accepted(self, dial: _Dial, number: int, parts: list[Part]) -> None:
         """A message came on a connection that another cell has made."""
         if self.alive and dial.target is self:
             source = dial.owner.node_id
             self._accepted[source] = (dial, number)
             self.receive(source, parts)
 
-    def receive(self, path: PathId, parts: list[bytes]) -> None:
+    def receive(self, path: PathId, parts: list[Part]) -> None:
         """A message came on that path."""
         if self.alive and (isinstance(path, bytes) or path in self._paths):
             self.received_bytes += sum(map(len, parts))
             self.node.receive(path, parts, self.world.now_s)
             self._settle()
 
-    def receive_gossip(self, dial: _Dial, parts: list[bytes], size: int) -> None:
+    def receive_gossip(self, dial: _Dial, parts: list[Part], size: int) -> None:
         """Gossip came on a connection that this cell has made."""
         if self.alive and not dial.closed:
             self.received_bytes += size

@@ -213,7 +213,7 @@ class Process(Application):
             raise LocalProtocolError(f"node {short(target_id)} is not a member")
         self._settle()
 
-    def inject(self, target: Process, parts: list[bytes]) -> None:
+    def inject(self, target: Process, parts: list[f.Part]) -> None:
         """Send something on whichever connection with the target there is."""
         self._send_raw(self._path_to(target), parts)
 

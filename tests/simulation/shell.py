@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.simulation.clocks import Clock
@@ -9,6 +10,7 @@ from tests.simulation.connections import Callback, Connection, Dial
 from tests.simulation.network import Network
 from zmqagents.protocol import effects as e
 from zmqagents.protocol.events import Sent
+from zmqagents.protocol.frames import Part
 from zmqagents.protocol.ids import NodeId, PathId
 from zmqagents.protocol.node import Node
 from zmqagents.protocol.records import Record
@@ -130,10 +132,10 @@ class Shell:
         callback()
         self._settle()
 
-    def receive(self, path: PathId, parts: list[bytes]) -> None:
+    def receive(self, path: PathId, parts: list[Part]) -> None:
         self.node.receive(path, parts, self.now_s)
 
-    def receive_gossip(self, parts: list[bytes]) -> None:
+    def receive_gossip(self, parts: list[Part]) -> None:
         self.node.receive_gossip(parts, self.now_s)
 
     # -- output ------------------------------------------------------------------------------------------------
@@ -166,7 +168,7 @@ class Shell:
             self.clock.wait_until(at_s)
             self.node.tick(self.now_s)
 
-    def _send_raw(self, path: PathId, parts: list[bytes]) -> bool:
+    def _send_raw(self, path: PathId, parts: list[Part]) -> bool:
         connection = self._accepted.get(path) if isinstance(path, bytes) else self._connection(path)
         if connection is None or not connection.open:
             return False
@@ -209,21 +211,21 @@ class Shell:
         else:
             self.apply(effect)
 
-    def _publish_gossip(self, parts: list[bytes]) -> None:
+    def _publish_gossip(self, parts: Sequence[Part]) -> None:
         for connection in self.network.connections:
             if connection.listener is self and connection.dial.endpoint == self.gossip_endpoint:
                 listening = connection.dialler
-                connection.send(listening, lambda listening=listening: listening.receive_gossip(parts))  # type: ignore[misc]
+                connection.send(listening, lambda listening=listening: listening.receive_gossip([*parts]))  # type: ignore[misc]
 
 
-def _accept(listener: object, source: NodeId, connection: Connection, parts: list[bytes]) -> None:
+def _accept(listener: object, source: NodeId, connection: Connection, parts: list[Part]) -> None:
     assert isinstance(listener, Shell)
     if connection.open:
         listener._accepted[source] = connection
     listener.receive(source, parts)
 
 
-def _answer(dialler: object, dial: Dial, parts: list[bytes]) -> None:
+def _answer(dialler: object, dial: Dial, parts: list[Part]) -> None:
     assert isinstance(dialler, Shell)
     path = next((path for path, one in dialler._dials.items() if one is dial), None)
     if path is not None:

@@ -30,7 +30,7 @@ def hear_that_left(a: Process, b: Process) -> None:
     """Gossip tells ``a`` that ``b`` has left, before ``b`` does."""
     own = b.node.record
     gone = encode_record(replace(own, phase=Phase.LEFT, version=own.version + 1))
-    a.do(lambda: a.receive_gossip(encode_gossip(Delta(b.node_id, [gone]))))
+    a.do(lambda: a.receive_gossip([*encode_gossip(Delta(b.node_id, [gone]))]))
     assert a.lost(b)
 
 

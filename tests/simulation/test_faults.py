@@ -13,7 +13,7 @@ from zmqagents.protocol.membership import Change
 from zmqagents.protocol.records import encode_record
 
 
-def envelope(source: bytes, to: Process, *frames: f.Frame, session: int = 1, first: int = 0) -> list[bytes]:
+def envelope(source: bytes, to: Process, *frames: f.Frame, session: int = 1, first: int = 0) -> list[f.Part]:
     return encode_envelope(f.Envelope(source, to.node_id, session, first, 0, 0, list(frames)))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from tests.simulation.network import Network
 from tests.simulation.process import Process, converged, start
 from zmqagents.errors import WireCode
@@ -96,6 +98,28 @@ def test_records_spread_at_once_when_they_change() -> None:
     a.change_record(["painter"])
     network.run_until(lambda: converged([a, b, c]), within_s=0.1)
     assert list(b.node.directory.hosts("painter")) == [a.node_id]
+
+
+def test_heartbeats_of_a_cluster_come_together_and_no_more_often_for_that() -> None:
+    network = Network()
+    processes = []
+    for name in "abcdefgh":
+        processes.append(Process(network, name))
+        processes[-1].seed("a")
+        network.run(0.37)
+    network.run(3.0)
+    arrivals: list[float] = []
+    first = processes[0]
+    receive = first.receive_gossip
+
+    def note(parts: list[f.Part]) -> None:
+        arrivals.append(network.now_s)
+        receive(parts)
+
+    first.receive_gossip = note  # type: ignore[method-assign]
+    network.run(10.0)
+    assert 7 * 9 <= len(arrivals) <= 7 * 11
+    assert sum(later - earlier > 0.05 for earlier, later in pairwise(arrivals)) <= 11
 
 
 def test_lost_news_is_repaired_by_heartbeats() -> None:

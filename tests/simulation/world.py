@@ -245,7 +245,7 @@ class World:
     def _last_calls(self) -> None:
         """Now that all is well, everybody calls every agent and is answered; soon, if a link's other end was lost."""
         left = [(one, key) for one in self.alive for key in AGENTS]
-        where: dict[AgentKey, bytes] = {}
+        where: dict[AgentKey, f.Part] = {}
         for _ in range(LAST_TRIES):
             calls = [one.ask(key, "last") for one, key in left]
             for one, key in left:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from autogen_core import MessageContext, RoutedAgent, message_handler
 
 from zmqagents import ZmqAgentRuntime
+from zmqagents.protocol.frames import Part
 from zmqagents.transport.driver import Driver
 
 from .serving import Command, serve
@@ -44,11 +45,11 @@ def count_what_is_heard(heard: Heard) -> None:
     """Count what every driver of this process is told from now on."""
     on_gossip, on_message = Driver.on_gossip, Driver.on_message
 
-    def gossip(driver: Driver, parts: list[bytes]) -> None:
+    def gossip(driver: Driver, parts: list[Part]) -> None:
         heard.gossip_bytes += _size(parts)
         on_gossip(driver, parts)
 
-    def message(driver: Driver, path: int | bytes, parts: list[bytes]) -> None:
+    def message(driver: Driver, path: int | bytes, parts: list[Part]) -> None:
         heard.link_bytes += _size(parts)
         on_message(driver, path, parts)
 
@@ -56,7 +57,7 @@ def count_what_is_heard(heard: Heard) -> None:
     setattr(Driver, "on_message", message)  # noqa: B010
 
 
-def _size(parts: Sequence[bytes]) -> int:
+def _size(parts: Sequence[Part]) -> int:
     return sum(len(part) for part in parts)
 
 

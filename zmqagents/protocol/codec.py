@@ -62,10 +62,10 @@ _HEARTBEAT, _DELTA = 1, 2
 _DIGEST_BYTES = 8
 
 
-def encode_envelope(envelope: f.Envelope) -> list[bytes]:
+def encode_envelope(envelope: f.Envelope) -> list[f.Part]:
     """The parts of one multipart message: the header, then the payloads."""
     wire_frames: list[tuple[object, ...]] = []
-    parts: list[bytes] = [b""]
+    parts: list[f.Part] = [b""]
     for frame in envelope.frames:
         kind = type(frame)
         payload = frame[-1]
@@ -80,7 +80,7 @@ def encode_envelope(envelope: f.Envelope) -> list[bytes]:
     return parts
 
 
-def decode_envelope(parts: Sequence[bytes], *, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -> f.Envelope:
+def decode_envelope(parts: Sequence[f.Part], *, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -> f.Envelope:
     """The envelope in ``parts`` (without a routing id). Raises RemoteProtocolError."""
     header = _unpack(parts[0] if parts else b"")
     if type(header) is not list or len(header) < 8:
@@ -108,7 +108,7 @@ def decode_envelope(parts: Sequence[bytes], *, max_payload_bytes: int = DEFAULT_
 
 def _decode_frames(
     wire_frames: list[object],
-    parts: Sequence[bytes],
+    parts: Sequence[f.Part],
     data: bool,  # noqa: FBT001 - private, and in the hot path
     max_payload_bytes: int,
 ) -> list[f.Frame]:
@@ -130,7 +130,8 @@ def _decode_frames(
                 _refuse(fields, frame_class)
         if with_payload:
             if fields[-1] is None:
-                fields[-1] = _payload(payloads, max_payload_bytes)
+                payload = _payload(payloads, max_payload_bytes)
+                fields[-1] = payload if frame_class in _READ_FROM_VIEWS else bytes(payload)
             elif len(fields[-1]) > max_payload_bytes:
                 _check_payload(fields[-1], max_payload_bytes)
         del fields[0]
@@ -175,7 +176,7 @@ def _check_nesting(values: Iterable[object], levels: int) -> None:
             _check_nesting(value if isinstance(value, list) else value.values(), levels - 1)
 
 
-def _payload(payloads: Iterator[bytes], limit: int) -> bytes:
+def _payload(payloads: Iterator[f.Part], limit: int) -> f.Part:
     payload = next(payloads, None)
     if payload is None:
         raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, "a frame asks for a payload part that is not there")
@@ -183,12 +184,12 @@ def _payload(payloads: Iterator[bytes], limit: int) -> bytes:
     return payload
 
 
-def _check_payload(payload: bytes, limit: int) -> None:
+def _check_payload(payload: f.Part, limit: int) -> None:
     if len(payload) > limit:
         raise RemoteProtocolError(WireCode.TOO_LARGE, f"a payload of {len(payload):,} bytes, over {limit:,}")
 
 
-def _unknown(wire: list[Any], payloads: Iterator[bytes], max_payload_bytes: int) -> f.Unknown:
+def _unknown(wire: list[Any], payloads: Iterator[f.Part], max_payload_bytes: int) -> f.Unknown:
     kind = wire[0]
     if kind not in f.OPTIONAL_BARE_KINDS and kind not in f.OPTIONAL_PAYLOAD_KINDS:
         raise RemoteProtocolError(WireCode.UNKNOWN_KIND, f"frame kind {kind}")
@@ -207,7 +208,7 @@ def _check_node_ids(source: object, destination: object) -> None:
         raise RemoteProtocolError(WireCode.BAD_FIELD, "the destination is not a node id")
 
 
-def _unpack(data: bytes) -> object:
+def _unpack(data: f.Part) -> object:
     if len(data) > MAX_HEADER_BYTES:
         raise RemoteProtocolError(WireCode.TOO_LARGE, f"a header of {len(data):,} bytes, over {MAX_HEADER_BYTES:,}")
     try:
@@ -250,7 +251,7 @@ def encode_gossip(gossip: Gossip) -> list[bytes]:
     return [GOSSIP_PREFIX, _packb((_DELTA, gossip.source, list(gossip.dead))), pack_records(gossip.records)]
 
 
-def decode_gossip(parts: Sequence[bytes]) -> Gossip | None:
+def decode_gossip(parts: Sequence[f.Part]) -> Gossip | None:
     """The gossip in ``parts``; None for an optional kind of a later version. Raises RemoteProtocolError."""
     if len(parts) < 2 or parts[0] != GOSSIP_PREFIX:
         raise RemoteProtocolError(WireCode.MALFORMED, "gossip has a prefix and a body")
@@ -264,12 +265,10 @@ def decode_gossip(parts: Sequence[bytes]) -> Gossip | None:
     if len(body) < 2 or not _is_node(body[1]):
         raise RemoteProtocolError(WireCode.BAD_FIELD, "gossip names its source")
     if kind == _HEARTBEAT:
-        fields = body[2:6]
         if len(parts) != 2:
             raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, "a HEARTBEAT has no payload part")
-        if len(fields) != 4 or not all(
-            item.is_legal(value) for value, item in zip(fields, _HEARTBEAT_FIELDS, strict=True)
-        ):
+        fields = body[2:6]
+        if tuple(map(type, fields)) != _HEARTBEAT_TYPES or not _is_heartbeat(*fields):
             raise RemoteProtocolError(WireCode.BAD_FIELD, "a HEARTBEAT has version, count, digest and load")
         return Heartbeat(body[1], *fields)
     if kind == _DELTA:
@@ -277,7 +276,7 @@ def decode_gossip(parts: Sequence[bytes]) -> Gossip | None:
             raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, "a DELTA has one payload part")
         if len(body) < 3 or type(body[2]) is not list or not _deaths(body[2]):
             raise RemoteProtocolError(WireCode.BAD_FIELD, "a DELTA has a list of the dead")
-        return Delta(body[1], unpack_records(parts[2]), body[2])
+        return Delta(body[1], unpack_records(bytes(parts[2])), body[2])
     raise RemoteProtocolError(WireCode.UNKNOWN_KIND, f"gossip kind {kind}")
 
 
@@ -420,7 +419,12 @@ _VERSIONS = _Field((list,), _versions)
 _DEATHS = _Field((list,), _deaths)
 _PAYLOAD = _Field((bytes, _NIL))
 
-_HEARTBEAT_FIELDS = (_UINT, _UINT, _DIGEST, _UINT)
+_HEARTBEAT_TYPES = (int, int, bytes, int)
+
+
+def _is_heartbeat(version: int, live: int, digest: bytes, load: int) -> bool:
+    return _uint(version) and _uint(live) and _digest(digest) and _uint(load)
+
 
 _FIELDS: dict[type[Any], tuple[_Field, ...]] = {  # SPEC.md sections 3.1 and 3.2, in wire order
     f.Hello: (_UINT, _UINT, _TEXTS, _TEXT, _UINT, _PAYLOAD),
@@ -458,6 +462,7 @@ _FIELDS: dict[type[Any], tuple[_Field, ...]] = {  # SPEC.md sections 3.1 and 3.2
     f.Disclaim: (_AGENT,),
     f.Moved: (_AGENT, _NODE),
 }
+_READ_FROM_VIEWS = frozenset({f.Request, f.Reply, f.Event})  # large messages of users; whoever reads others wants bytes
 _WITH_PAYLOAD = frozenset(kind for kind in f.KINDS if "payload" in kind._fields)  # type: ignore[attr-defined]
 
 

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from zmqagents.protocol.ids import AgentKey, CallId, NodeId
 
+Part: TypeAlias = bytes | memoryview
+"""A part of a multipart message; a large one that came may be a view of the transport's own memory."""
+
 Context: TypeAlias = dict[str, str] | None
 """A W3C Trace Context carrier."""
 
@@ -117,14 +120,14 @@ class Request(NamedTuple):
     timeout_ms: int | None
     hops: int
     context: Context
-    payload: bytes
+    payload: Part
 
 
 class Reply(NamedTuple):
     call_id: CallId
     type_name: str
     content_type: str
-    payload: bytes
+    payload: Part
 
 
 class Error(NamedTuple):
@@ -149,7 +152,7 @@ class Event(NamedTuple):
     content_type: str
     hops: int
     context: Context
-    payload: bytes
+    payload: Part
 
 
 class EventDone(NamedTuple):

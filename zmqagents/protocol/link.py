@@ -163,6 +163,11 @@ class Link:
         waiting = self.waiting_frames
         return not waiting or (waiting < self._limits.window_frames and self._waiting_bytes < self._limits.window_bytes)
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether there is nothing to transmit, now or later, unless something new comes or is sent."""
+        return not self._queued and self._ack_at_s is None and self._probe_at_s is None
+
     def is_quiet(self) -> bool:
         """Whether everything sent has been acknowledged."""
         return not self._queued and not self._unacked
@@ -191,11 +196,11 @@ class Link:
         due = self.deadline_s()
         return due is not None and due <= now_s
 
-    def transmit(self, now_s: float) -> list[list[bytes]]:
+    def transmit(self, now_s: float) -> list[list[f.Part]]:
         """The multipart messages to send now: data that the window admits, and ACK and PING when they are due."""
         if self.status is not Status.UP:
             return []
-        messages: list[list[bytes]] = []
+        messages: list[list[f.Part]] = []
         while self._can_take():
             self._encode_batch(self._take_batch(), messages)
         if messages:
@@ -229,7 +234,7 @@ class Link:
         self._highest_sent = max(self._highest_sent, batch[-1].number)
         return batch
 
-    def _encode_batch(self, batch: list[Queued], messages: list[list[bytes]]) -> None:
+    def _encode_batch(self, batch: list[Queued], messages: list[list[f.Part]]) -> None:
         """Encode ``batch`` as one envelope, or as several if long texts bring its header over the bound."""
         frames: list[f.Frame] = [entry.frame for entry in batch]
         envelope = f.Envelope(

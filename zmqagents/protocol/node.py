@@ -8,7 +8,7 @@ clock, so a simulation and a real process run the same code.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -80,6 +80,12 @@ class Node:
         effects = self.state.effects
         self.state.effects = []
         return effects
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is anything to perform, or perhaps to transmit."""
+        state = self.state
+        return bool(state.effects or state.direct or state.dirty)
 
     @property
     def wake_s(self) -> float:
@@ -170,7 +176,7 @@ class Node:
 
     # -- receiving ---------------------------------------------------------------------------------------------
 
-    def receive(self, path: PathId, parts: list[bytes], now_s: float) -> None:
+    def receive(self, path: PathId, parts: Sequence[f.Part], now_s: float) -> None:
         """A multipart message came on ``path``. Whatever is illegal is dropped and told as Strayed."""
         if self._has_left:
             return
@@ -182,7 +188,7 @@ class Node:
         except RemoteProtocolError as error:
             self._strayed(path, error, now_s)
 
-    def receive_gossip(self, parts: list[bytes], now_s: float) -> None:
+    def receive_gossip(self, parts: Sequence[f.Part], now_s: float) -> None:
         """A gossip message came. Whatever is illegal is dropped and told as Strayed."""
         if self._has_left:
             return
@@ -409,13 +415,16 @@ class Node:
         self._departures.tick(now_s)
         self._greeter.greet_again(now_s)
         for peer in state.peers.values():
-            if peer.link.wants_transmit(now_s):
+            link = peer.link
+            if link.is_at_rest:
+                continue
+            if link.wants_transmit(now_s):
                 state.dirty[peer.node_id] = None
-            due_s = peer.link.deadline_s()
+            due_s = link.deadline_s()
             if due_s is not None and due_s > now_s:
                 state.wake_by(due_s)
 
-    def transmit(self, now_s: float) -> list[tuple[PathId, list[bytes]]]:
+    def transmit(self, now_s: float) -> list[tuple[PathId, list[f.Part]]]:
         """The multipart messages to send now, with their paths, in order."""
         state = self.state
         self.agency.claims.review()

@@ -12,7 +12,7 @@ from zmqagents.protocol.codec import DEFAULT_MAX_PAYLOAD_BYTES
 from zmqagents.protocol.directory import Directory, HostsChanged
 from zmqagents.protocol.effects import CallEnded, Effect, Fate, ServingEnded
 from zmqagents.protocol.events import EventInbox, EventLimits, EventOutbox, Sent
-from zmqagents.protocol.frames import Agent, ControlFrame, Error, Reply, Request
+from zmqagents.protocol.frames import Agent, ControlFrame, Error, Part, Reply, Request
 from zmqagents.protocol.ids import AgentKey, NodeId, PathId
 from zmqagents.protocol.link import Link, LinkLimits, Status
 from zmqagents.protocol.membership import Membership
@@ -63,7 +63,7 @@ class NodeState:
         self.peers: dict[NodeId, Peer] = {}
         self.dirty: dict[NodeId, None] = {}
         """Peers whose link or controls may have something to transmit."""
-        self.direct: list[tuple[PathId, list[bytes]]] = []
+        self.direct: list[tuple[PathId, list[Part]]] = []
         """Envelopes bound to one path, such as greetings; they leave first."""
         self.wake_s = now_s
         """When ``tick`` is due at the latest."""

@@ -27,6 +27,10 @@ PULL_EVERY_S = 0.5
 PULL_BYTES_PER_S = 16_384  # a pull names every node: 1,000 of them are asked for every 1.8 s, 8,192 every 15 s
 ENTRY_BYTES = 29  # of a SYNC_PULL
 MISMATCHES_BEFORE_PULL = 2  # one heartbeat may overtake a delta that another node has sent
+JOINS_WITHIN = 0.5
+"""Part of the heartbeat's interval: who has not sent its own for so long sends it beside that of another. So those of
+all come together after an interval or two, as fireflies flash, and a process at rest wakes once for all of them. Half
+is the least with which no two groups can remain."""
 ENOUGH_TELL = 3
 """In a large cluster a newcomer that so many have told what they know is synchronised, and asks no more."""
 
@@ -99,17 +103,22 @@ class Sync:
         """Send the heartbeat that is due."""
         state = self._state
         if self._heartbeat_at_s <= now_s:
-            self._heartbeat_at_s = now_s + state.limits.heartbeat_s
-            own = state.membership.own
-            beat = Heartbeat(
-                state.node_id, own.version, state.membership.live_count, state.membership.digest, len(state.served)
-            )
-            state.effects.append(Publish(encode_gossip(beat)))
+            self._beat(now_s)
             state.membership.expire(now_s)
             if not self.has_enough:
                 self._pull_unsynced(now_s)  # an answer may have been lost with its path
         state.wake_by(self._heartbeat_at_s)
         self._settle(now_s)
+
+    def _beat(self, now_s: float) -> None:
+        """Send a heartbeat."""
+        state = self._state
+        self._heartbeat_at_s = now_s + state.limits.heartbeat_s
+        own = state.membership.own
+        beat = Heartbeat(
+            state.node_id, own.version, state.membership.live_count, state.membership.digest, len(state.served)
+        )
+        state.effects.append(Publish(encode_gossip(beat)))
 
     def _settle(self, now_s: float) -> None:
         """What has been learned is told on, and the right members are listened to."""
@@ -127,6 +136,8 @@ class Sync:
         peer = state.peer(beat.source)
         peer.heard_s = now_s
         peer.load = beat.load
+        if self._heartbeat_at_s - now_s <= self._state.limits.heartbeat_s * JOINS_WITHIN:
+            self._beat(now_s)
         if beat.digest == state.membership.digest and beat.live_count == state.membership.live_count:
             self._mismatches.pop(beat.source, None)
             self._has_told(peer)

@@ -193,8 +193,7 @@ class Watch:
             if peer.dialled is None and now_s - peer.heard_s >= NEVER_UP_AFTER_S:
                 self._dials.forget(peer.node_id)
             return
-        waits = not peer.link.is_quiet() or self._state.pending.unanswered(peer.node_id) > 0
-        if peer.path is not None or not waits:
+        if peer.path is not None or (peer.link.is_quiet() and not self._state.pending.unanswered(peer.node_id)):
             peer.stuck_since_s = None
             return
         self._dials.reach(peer, record.endpoints, now_s)

@@ -62,7 +62,7 @@ class Cluster:
             port=config.port,
             max_part_bytes=config.max_message_bytes + (1 << 16),
             zmtp_heartbeat_ms=max(int(config.zmtp_heartbeat_s * 1_000), 1),
-            zmtp_timeout_ms=max(int(config.zmtp_heartbeat_s * 3_000), 3),
+            zmtp_timeout_ms=max(int(config.zmtp_heartbeat_s * 2_000), 2),
             curve_secrets=config.curve_secrets(),
         )
         bound = self._transport.bind(self._node_id, options, driver)

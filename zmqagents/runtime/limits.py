@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zmqagents.errors import MessageTooLargeError
+from zmqagents.protocol.frames import Part
 from zmqagents.protocol.records import Record
 
 
@@ -13,7 +14,7 @@ def limit_bytes(own_limit_bytes: int, reader: Record | None) -> int:
     return min(own_limit_bytes, reader.max_payload_bytes)
 
 
-def check_size(payload: bytes, own_limit_bytes: int, reader: Record | None) -> None:
+def check_size(payload: Part, own_limit_bytes: int, reader: Record | None) -> None:
     """MessageTooLargeError, with both figures, if ``reader`` must not be sent the payload."""
     limit = limit_bytes(own_limit_bytes, reader)
     if len(payload) > limit:

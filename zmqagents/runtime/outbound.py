@@ -173,7 +173,7 @@ class Outbound:
                 continue
             outcome = await self._ask(record, operation, key, argument, deadline_s)
             if isinstance(outcome, f.Reply):
-                return json.loads(outcome.payload) if outcome.payload else None
+                return json.loads(bytes(outcome.payload)) if outcome.payload else None
             if not way.goes_on(node_id, outcome):
                 raise self._failure(outcome, key, record)
 
@@ -324,7 +324,7 @@ class Outbound:
             raise undeliverable(f.Error(0, f.ErrorCode.UNDELIVERABLE, "", "It went away.", b""), "", short(node_id))
         outcome = await self._ask(record, operation, "", argument, self._driver.now_s + timeout_s)
         if isinstance(outcome, f.Reply):
-            return json.loads(outcome.payload) if outcome.payload else None
+            return json.loads(bytes(outcome.payload)) if outcome.payload else None
         raise self._failure(outcome, "", record)
 
     async def _ask(

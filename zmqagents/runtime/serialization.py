@@ -30,6 +30,7 @@ from google.protobuf.message import Message
 from pydantic import BaseModel
 
 from zmqagents.errors import SerializationError
+from zmqagents.protocol.frames import Part
 from zmqagents.runtime.codecs import content_types
 from zmqagents.runtime.codecs.lookup import loaded_class, namesakes
 from zmqagents.runtime.codecs.names import class_key, describe, is_class, is_current, is_message_class, type_name
@@ -65,7 +66,7 @@ class PayloadRegistry:
         # Modules in which an unknown type name is looked for; only this process's own classes add to them.
         self._modules: set[str] = {"__main__"}
         self._entries: dict[type[Any], _Entry] = {}
-        self._readers: dict[tuple[str, str], Callable[[bytes], Any]] = {}
+        self._readers: dict[tuple[str, str], Callable[[Part], Any]] = {}
         self._readable: dict[str, tuple[str, ...]] = {}
         self._version = 0
         for cls in VALUE_NAMES:
@@ -156,14 +157,14 @@ class PayloadRegistry:
             f"{', '.join(dict.fromkeys(codec.content_type for codec in codecs))}: add a serializer that both have"
         )
 
-    def decode(self, type_name: str, content_type: str, payload: bytes) -> Any:
+    def decode(self, type_name: str, content_type: str, payload: Part) -> Any:
         """The message, or AutoGen's UnknownPayload if its class isn't known here.
 
         Raises SerializationError if the payload can't be read, or if the type name could mean several loaded classes.
         """
         read = self._readers.get((type_name, content_type)) or self._find_reader(type_name, content_type)
         if read is None:
-            return UnknownPayload(type_name, content_type, payload)
+            return UnknownPayload(type_name, content_type, bytes(payload))
         try:
             return read(payload)
         except Exception as error:  # noqa: BLE001 - the class's code, or the user's serializer, may raise anything
@@ -264,7 +265,7 @@ class PayloadRegistry:
             else:
                 del self._readable[name]
 
-    def _find_reader(self, name: str, content_type: str) -> Callable[[bytes], Any] | None:
+    def _find_reader(self, name: str, content_type: str) -> Callable[[Part], Any] | None:
         """Looks for a class that isn't registered. Not remembered if there is none: it may be loaded later."""
         if name in self._classes:
             return None

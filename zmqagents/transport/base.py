@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from zmqagents.protocol.frames import Part
 from zmqagents.protocol.ids import NodeId, PathId
 
 MAX_PARTS = 1_100
@@ -43,9 +44,10 @@ class TransportOptions:
     gossip_queue_messages: int = 16_384
     """High-water mark of each gossip connection; what is lost beyond is pulled later."""
     zmtp_heartbeat_ms: int = 500
-    """Interval of ZMTP PINGs, answered by libzmq's own thread even when the program is busy."""
-    zmtp_timeout_ms: int = 1_500
-    """Silence after which a connection counts as lost: three PINGs."""
+    """Interval of ZMTP PINGs on what is dialled, answered by libzmq's own thread even when the program is busy."""
+    zmtp_timeout_ms: int = 1_000
+    """How long a PING may be unanswered before the connection counts as lost: two PINGs. With a longer one, a cut that
+    lets packets through one way, whose last ones put the timeout off, would not be known in 5 s (SPEC.md 6.4)."""
     reconnect_ms: int = 50
     """First wait before a lost connection is dialled again; doubles up to ``reconnect_max_ms``."""
     reconnect_max_ms: int = 1_000
@@ -65,10 +67,10 @@ class TransportEvents(Protocol):
         What a peer asked for, and then took back, must not be begun in between.
         """
 
-    def on_message(self, path: PathId, parts: list[bytes]) -> None:
+    def on_message(self, path: PathId, parts: list[Part]) -> None:
         """A multipart message came; ``path`` (an int for a dialled one, else the peer's node id) can be answered on."""
 
-    def on_gossip(self, parts: list[bytes]) -> None:
+    def on_gossip(self, parts: list[Part]) -> None:
         """A gossip message came from one of the subscribed endpoints."""
 
     def on_path_up(self, path: int) -> None:
@@ -108,7 +110,7 @@ class Transport(Protocol):
     def close_path(self, path: int) -> None:
         """End a dialled path; unknown numbers are ignored. No callback for it follows."""
 
-    def send(self, path: PathId, parts: Sequence[bytes]) -> bool:
+    def send(self, path: PathId, parts: Sequence[Part]) -> bool:
         """Queue one multipart message; False if the path takes none now (unknown, not connected, or full)."""
 
     def subscribe(self, endpoint: str) -> None:

@@ -276,7 +276,7 @@ class Driver:
         if self._closed:
             return
         self.node.tick(self._loop.time())
-        self.perform()
+        self._flush()
 
     # -- what the transport and discovery tell -----------------------------------------------------------------
 
@@ -290,15 +290,20 @@ class Driver:
         """See TransportEvents. The timer is due at least every quarter of a second."""
         return self._timer is not None and self._loop.time() - self._timer_at_s > LATE_S
 
-    def on_message(self, path: PathId, parts: list[bytes]) -> None:
+    def on_message(self, path: PathId, parts: list[f.Part]) -> None:
         """See TransportEvents."""
         self.node.receive(path, parts, self._loop.time())
         self.perform()
 
-    def on_gossip(self, parts: list[bytes]) -> None:
+    def on_gossip(self, parts: list[f.Part]) -> None:
         """See TransportEvents."""
         self.node.receive_gossip(parts, self._loop.time())
-        self.perform()
+        if self.node.has_output:
+            self.perform()
+            return
+        if self._waiters:
+            self._wake_waiters()
+        self._arm()  # a heartbeat that shows nothing new: most of what an idle process reads
 
     def on_path_up(self, path: int) -> None:
         """See TransportEvents."""

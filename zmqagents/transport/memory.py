@@ -19,6 +19,7 @@ from functools import partial
 
 from zmqagents.errors import ConfigError
 from zmqagents.protocol.codec import GOSSIP_PREFIX
+from zmqagents.protocol.frames import Part
 from zmqagents.protocol.ids import NodeId, PathId
 from zmqagents.transport.base import MAX_PARTS, Bound, TransportEvents, TransportOptions
 from zmqagents.transport.endpoints import format_endpoint, parse_address, parse_endpoint
@@ -125,7 +126,7 @@ class MemoryHub:
 
 @dataclass(frozen=True, slots=True)
 class _Reports:
-    message: Callable[[list[bytes]], None]
+    message: Callable[[list[Part]], None]
     up: Callable[[], None]
     down: Callable[[], None]
     refused: Callable[[], None]
@@ -154,7 +155,7 @@ class Dial:
         if wire is not None:
             self._loop.call_soon(wire.lose)
 
-    def receive(self, wire: Wire, parts: list[bytes]) -> None:
+    def receive(self, wire: Wire, parts: list[Part]) -> None:
         """A message came from the listener."""
         if wire is self.wire:
             self.owner.admit(wire, parts, self._reports.message)
@@ -232,7 +233,7 @@ class MemoryTransport:
         if dial is not None:
             dial.close()
 
-    def send(self, path: PathId, parts: Sequence[bytes]) -> bool:
+    def send(self, path: PathId, parts: Sequence[Part]) -> bool:
         """Queue one multipart message; False if the path takes none now (unknown, not connected, or full)."""
         if isinstance(path, int):
             dial = self._paths.get(path)
@@ -297,12 +298,12 @@ class MemoryTransport:
         if self._accepted.get(wire.dial.owner.node_id) is wire:
             del self._accepted[wire.dial.owner.node_id]
 
-    def accept(self, wire: Wire, parts: list[bytes]) -> None:
+    def accept(self, wire: Wire, parts: list[Part]) -> None:
         """A message came from another node's dial."""
         if self._events is not None:
             self.admit(wire, parts, partial(self._events.on_message, wire.dial.owner.node_id))
 
-    def admit(self, wire: Wire, parts: list[bytes], deliver: Callable[[list[bytes]], None]) -> None:
+    def admit(self, wire: Wire, parts: list[Part], deliver: Callable[[list[Part]], None]) -> None:
         """Deliver what is within the bounds."""
         if self._events is None:
             return

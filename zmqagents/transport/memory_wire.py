@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from zmqagents.protocol.frames import Part
 from zmqagents.protocol.ids import NodeId
 
 if TYPE_CHECKING:
@@ -18,16 +19,16 @@ class Pipe:
     """One direction of a connection: a bounded queue that the event loop empties in order."""
 
     def __init__(
-        self, hub: MemoryHub, source: NodeId, destination: NodeId, limit: int, deliver: Callable[[list[bytes]], None]
+        self, hub: MemoryHub, source: NodeId, destination: NodeId, limit: int, deliver: Callable[[list[Part]], None]
     ) -> None:
         self._hub = hub
         self._way = (source, destination)
         self._limit = limit
         self._deliver = deliver
-        self._queue: deque[list[bytes]] = deque()
+        self._queue: deque[list[Part]] = deque()
         self._loop = asyncio.get_running_loop()
 
-    def put(self, parts: Sequence[bytes]) -> bool:
+    def put(self, parts: Sequence[Part]) -> bool:
         """Queue a message; False if there is no room."""
         if len(self._queue) >= self._limit:
             return False

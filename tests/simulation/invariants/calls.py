@@ -68,7 +68,7 @@ class Executed(Invariant):
         outcome = call.outcomes[0] if call.outcomes else None
         where = self._where.get(call.message_id)
         if isinstance(outcome, f.Reply):
-            if outcome.payload.decode() != f"{where} {call.text}":
+            if bytes(outcome.payload).decode() != f"{where} {call.text}":
                 raise self.fail(f"{caller.name}'s {call} was answered {outcome}, and ran at {where}")
         elif outcome is Fate.UNDELIVERABLE and where is not None:
             raise self.fail(f"{caller.name}'s {call} is undeliverable, yet {where} ran it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgpack
 import pytest
@@ -34,11 +34,70 @@ def reply(call_id: int, payload: bytes = b"") -> f.Reply:
     return f.Reply(call_id, "Result", "application/json", payload)
 
 
-def refusal_of(parts: list[bytes], **limits: int) -> WireCode:
+def refusal_of(parts: Sequence[f.Part], **limits: int) -> WireCode:
     """The code with which the decoder refuses the envelope."""
     with pytest.raises(RemoteProtocolError) as caught:
         codec.decode_envelope(parts, **limits)
     return caught.value.code
+
+
+# -- views -------------------------------------------------------------------------------------------------------------
+
+LARGE = b"x" * 65_536
+
+
+def viewed(frame: f.Frame) -> f.Frame:
+    """The frame as it is read from an envelope whose parts are views."""
+    first = data(frame) if f.KINDS[type(frame)] >= f.FIRST_DATA_KIND else control(frame)
+    header, payload = codec.encode_envelope(first)
+    return codec.decode_envelope([header, memoryview(payload)]).frames[0]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        f.Request(1, "t/k", "id", None, "T", "json", None, 0, None, LARGE),
+        f.Reply(1, "T", "json", LARGE),
+        f.Event("news", "k", "id", None, ["t/k"], "T", "json", 0, None, LARGE),
+    ],
+    ids=lambda frame: type(frame).__name__,
+)
+def test_view_of_a_message_is_handed_on_without_a_copy(frame: f.Frame) -> None:
+    read = viewed(frame)
+
+    assert read == frame
+    assert type(read[-1]) is memoryview
+    assert codec.encode_envelope(data(read))[1] is read[-1]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        f.Hello(1, 1, [], "", 0, LARGE),
+        f.Welcome(1, [], "", 0, LARGE),
+        f.SyncPush(0, False, [], LARGE),
+        f.Error(1, f.ErrorCode.RAISED, "", "", LARGE),
+        f.Agent(1, f.Operation.LOAD_STATE, "t/k", None, LARGE),
+    ],
+    ids=lambda frame: type(frame).__name__,
+)
+def test_view_of_what_is_no_message_is_read_as_bytes(frame: f.Frame) -> None:
+    read = viewed(frame)
+
+    assert read == frame
+    assert type(read[-1]) is bytes
+
+
+def test_view_over_the_limit_is_refused() -> None:
+    header, payload = codec.encode_envelope(data(reply(1, LARGE)))
+
+    assert refusal_of([header, memoryview(payload)], max_payload_bytes=65_535) is WireCode.TOO_LARGE
+
+
+def test_views_of_gossip_are_read_as_bytes_are() -> None:
+    prefix, body, records = codec.encode_gossip(codec.Delta(SOURCE, [LARGE]))
+
+    assert codec.decode_gossip([prefix, body, memoryview(records)]) == codec.Delta(SOURCE, [LARGE], [])
 
 
 # -- layout ------------------------------------------------------------------------------------------------------------

@@ -307,6 +307,14 @@ class TestAcknowledgement:
         assert numbers_in(transmit(link)) == [2, 3, 4]
         assert link.counters.resends == 2
 
+    def test_link_sends_a_view_again_as_it_was(self) -> None:
+        link = make_link()
+        link.send(f.Reply(1, "", "", memoryview(b"x" * 65_536)))
+        sent = transmit(link)
+        link.resend()
+        assert [envelope.frames for envelope in transmit(link)] == [envelope.frames for envelope in sent]
+        assert sent[0].frames == [f.Reply(1, "", "", b"x" * 65_536)]
+
     def test_link_forgets_what_is_acknowledged_after_it_was_queued_again(self) -> None:
         link = make_link()
         send(link, 3)

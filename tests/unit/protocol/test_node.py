@@ -255,6 +255,29 @@ class TestTime:
         wire.pass_time(0.01)
         assert len(published(wire.node.take_effects())) == 1
 
+    @pytest.mark.parametrize(("passed_s", "along"), [(0.49, False), (0.51, True)])
+    def test_heartbeat_goes_along_with_that_of_another_when_half_the_time_has_passed(
+        self, wire: Wire, passed_s: float, along: bool
+    ) -> None:
+        wire.pass_time(1.0)  # ours
+        wire.node.take_effects()
+        wire.now_s += passed_s
+        wire.node.receive_gossip(heartbeat_of(PEER), wire.now_s)
+        assert [type(gossip) for gossip in published(wire.node.take_effects())] == [Heartbeat] * along
+        wire.pass_time(0.52)
+        assert [type(gossip) for gossip in published(wire.node.take_effects())] == [Heartbeat] * (not along)
+
+    def test_heartbeat_that_shows_nothing_new_leaves_nothing_to_do(self, wire: Wire) -> None:
+        wire.pass_time(1.0)
+        wire.hear()
+        wire.node.take_effects()
+        membership = wire.node.membership
+        beat = Heartbeat(PEER, 1, membership.live_count, membership.digest, 0)
+        wire.node.receive_gossip(encode_gossip(beat), wire.now_s)
+        assert not wire.node.has_output
+        wire.node.call(PEER, request(1), "token", None, wire.now_s)
+        assert wire.node.has_output
+
     def test_tick_is_safe_to_call_early_and_twice(self, wire: Wire) -> None:
         wire.pass_time(0.0)
         wire.node.take_effects()

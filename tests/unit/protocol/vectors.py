@@ -62,7 +62,7 @@ def read_part(part: str | list[tuple[str, int]]) -> bytes:
 def encode(form: str, value: Any) -> list[bytes]:
     """The parts that the value in a vector stands for."""
     if form == "envelope":
-        return codec.encode_envelope(_envelope(value))
+        return [bytes(part) for part in codec.encode_envelope(_envelope(value))]
     if form == "gossip":
         return codec.encode_gossip(_gossip(value))
     return [encode_record(_record(value))]

@@ -90,7 +90,7 @@ async def test_agent_operation_is_answered_with_json(
 ) -> None:
     answer = await host.to(f.Agent(7, operation, "counter/k", None, payload))
     assert isinstance(answer, f.Reply)
-    assert (json.loads(answer.payload) if answer.payload else None) == expected
+    assert (json.loads(bytes(answer.payload)) if answer.payload else None) == expected
 
 
 @pytest.mark.parametrize(

@@ -54,14 +54,14 @@ class Station:
 
     def __init__(self, hub: MemoryHub, name: str) -> None:
         self.transport = hub.transport()
-        self.sent: list[Sequence[bytes]] = []
+        self.sent: list[Sequence[f.Part]] = []
         self.application = Application()
         self._name = name
         self.driver = Driver(self.transport, self._open)
         self.node = self.driver.node
         put = self.transport.send
 
-        def send(path: PathId, parts: Sequence[bytes]) -> bool:
+        def send(path: PathId, parts: Sequence[f.Part]) -> bool:
             self.sent.append(parts)
             return put(path, parts)
 
@@ -169,6 +169,24 @@ async def test_illegal_message_is_logged_with_the_name_of_its_sender(
     two.driver.on_message(one.node.node_id, [b"garbage"])
     assert two.node.state.counters.strays == 1
     assert "dropped a message of one (" in caplog.text
+
+
+async def test_gossip_that_leaves_nothing_to_do_is_followed_by_no_flush(
+    pair: tuple[Station, Station], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair
+    flushes: list[float] = []
+    monkeypatch.setattr(one.node, "tick", lambda now_s: None)
+    monkeypatch.setattr(one.node, "receive_gossip", lambda parts, now_s: None)
+    await asyncio.sleep(0)  # what was scheduled before is flushed
+    one.driver.before_flush = lambda: flushes.append(one.driver.now_s)
+    one.driver.on_gossip([])
+    await asyncio.sleep(0)
+    assert not flushes
+    one.call(two)
+    one.driver.on_gossip([])
+    await asyncio.sleep(0)
+    assert len(flushes) == 1
 
 
 # -- waiting ---------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import cbor2
 from msgspec import msgpack
 
+from zmqagents.protocol.frames import Part
 from zmqagents.runtime.codecs import content_types
 from zmqagents.runtime.codecs.compiler import instance_of
 from zmqagents.runtime.codecs.json_codecs import StructuredSerializer
@@ -53,8 +54,8 @@ def _writer(instance: Instance, pack: Callable[[Any], bytes]) -> Callable[[Any],
     return write
 
 
-def _reader(instance: Instance, unpack: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    def read(payload: bytes) -> Any:
+def _reader(instance: Instance, unpack: Callable[[Part], Any]) -> Callable[[Part], Any]:
+    def read(payload: Part) -> Any:
         data = unpack(payload)
         if isinstance(data, dict) and data.keys() == {_VALUE, _TYPES} and isinstance(data[_TYPES], dict):
             return instance.load(data[_VALUE], data[_TYPES])

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from msgspec import json
 from pydantic import BaseModel
 
+from zmqagents.protocol.frames import Part
 from zmqagents.runtime.codecs import content_types
 from zmqagents.runtime.codecs.compiler import instance_of
 from zmqagents.runtime.codecs.fast import msgspec_reads
@@ -98,9 +99,9 @@ def _model_writer(message: Any) -> bytes:
     return text.encode("utf-8")
 
 
-def _model_reader(cls: type[Any]) -> Callable[[bytes], Any]:
-    def read(payload: bytes) -> Any:
-        return cls.model_validate_json(payload, by_alias=True, by_name=True)
+def _model_reader(cls: type[Any]) -> Callable[[Part], Any]:
+    def read(payload: Part) -> Any:
+        return cls.model_validate_json(bytes(payload), by_alias=True, by_name=True)
 
     return read
 

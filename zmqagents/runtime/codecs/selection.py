@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf.message import Message
 
+from zmqagents.protocol.frames import Part
 from zmqagents.runtime.codecs.autogen import (
     DataclassJsonMessageSerializer,
     ProtobufMessageSerializer,
@@ -23,7 +24,7 @@ class Codec(NamedTuple):
 
     content_type: str
     write: Callable[[Any], bytes]
-    read: Callable[[bytes], Any]
+    read: Callable[[Part], Any]
     fits: Callable[[Any], bool] | None = None
     """Whether it loses nothing of a message; None if it never does."""
     published: bool = True
@@ -34,7 +35,8 @@ class Codec(NamedTuple):
         """What the registry needs of a ``MessageSerializer``."""
         if isinstance(serializer, Serializer):
             return cls(serializer.data_content_type, serializer.write, serializer.read, serializer.fits)
-        return cls(serializer.data_content_type, serializer.serialize, serializer.deserialize)
+        deserialize = serializer.deserialize
+        return cls(serializer.data_content_type, serializer.serialize, lambda payload: deserialize(bytes(payload)))
 
 
 def builtin_codecs(cls: type[Any]) -> tuple[Codec, ...]:

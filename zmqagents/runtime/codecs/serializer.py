@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from zmqagents.errors import SerializationError
+from zmqagents.protocol.frames import Part
 from zmqagents.runtime.codecs.names import describe
 from zmqagents.runtime.codecs.shape import bounded
 
@@ -27,8 +28,8 @@ class Serializer(Generic[T]):
     write: Callable[[Any], bytes]
     """As ``serialize``, but raises whatever the library that does the work raises."""
 
-    read: Callable[[bytes], Any]
-    """As ``deserialize``, but raises whatever the library, or the class that is built, raises."""
+    read: Callable[[Part], Any]
+    """As ``deserialize``, but also reads views, and raises whatever the library, or the class that is built, raises."""
 
     fits: Callable[[Any], bool] | None = None
     """Whether the content type loses nothing of a message; None if it never does."""
@@ -57,7 +58,7 @@ def unwritable(cls: type[Any], error: Exception) -> SerializationError:
     return SerializationError(f"a message of class {describe(cls)} can't be serialized: {bounded(error)}")
 
 
-def unreadable(type_name: str, content_type: str, payload: bytes, error: Exception) -> SerializationError:
+def unreadable(type_name: str, content_type: str, payload: Part, error: Exception) -> SerializationError:
     """What to raise for a payload that can't be read."""
     return SerializationError(
         f"a payload of type {type_name!r} ({content_type}, {len(payload):,} bytes) can't be read: {bounded(error)}"

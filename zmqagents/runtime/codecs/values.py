@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import json
 
+from zmqagents.protocol.frames import Part
 from zmqagents.runtime.codecs import content_types
 from zmqagents.runtime.codecs.compiler import shape_of
 from zmqagents.runtime.codecs.json_codecs import open_document
@@ -61,8 +62,8 @@ class ValueSerializer(Serializer[Any]):
             elif cls is tuple:
                 self.fits = _never
 
-    def _checked(self, read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-        def checked(payload: bytes) -> Any:
+    def _checked(self, read: Callable[[Part], Any]) -> Callable[[Part], Any]:
+        def checked(payload: Part) -> Any:
             value = read(payload)
             if type(value) is not self.cls:
                 raise UnfitError(f"expected {self.type_name}, got {kind_of(value)}")
@@ -75,7 +76,7 @@ def _write_null(_: None) -> bytes:
     return _NULL
 
 
-def _read_null(payload: bytes) -> None:
+def _read_null(payload: Part) -> None:
     if payload != _NULL:
         raise UnfitError("expected null")
 
@@ -87,7 +88,7 @@ def _write_float(value: float) -> bytes:
 _read_number = json.Decoder(float | str).decode
 
 
-def _read_float(payload: bytes) -> float:
+def _read_float(payload: Part) -> float:
     return float(_read_number(payload))
 
 
@@ -102,7 +103,7 @@ def _write_tagged(value: Any) -> bytes:
     return _encode({"value": data, "types": join(key, tables)} if table is not None else {"value": data})
 
 
-def _read_tagged(payload: bytes) -> Any:
+def _read_tagged(payload: Part) -> Any:
     value, table = open_document(json.decode(payload))
     return _ANYTHING.load(value, table)
 

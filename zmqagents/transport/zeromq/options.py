@@ -23,6 +23,8 @@ _KEEPALIVE_IDLE_S = 10
 _KEEPALIVE_INTERVAL_S = 5
 _KEEPALIVE_PROBES = 3
 
+_TTL_UNIT_MS = 100  # ZMTP 3.1 counts in tenths of a second; what is less would be no TTL at all
+
 # All that a PUB reads is the handshake and subscriptions, of which ours is 11 bytes.
 _PUB_MAX_BYTES = 4_096
 
@@ -39,7 +41,7 @@ def prepare(
     socket: zmq.Socket[bytes], node_id: NodeId, options: TransportOptions, pairs: tuple[KeyPair, ...] = ()
 ) -> None:
     """Apply ``options``, and ``pairs`` made of its keys, to a socket that has not been bound or connected yet."""
-    kind = socket.get(zmq.TYPE)
+    kind = get_int(socket, zmq.TYPE)
     overhead = OVERHEAD_BYTES if pairs else 0
     gossip = kind in {zmq.PUB, zmq.SUB}
     queue = options.gossip_queue_messages if gossip else options.queue_messages
@@ -51,9 +53,7 @@ def prepare(
         # that leaves. What 1 is for, no queue to a peer that isn't there, ZeroMqTransport.send sees to.
         (zmq.IMMEDIATE, 0),
         (zmq.MAXMSGSIZE, overhead + (_PUB_MAX_BYTES if kind == zmq.PUB else options.max_part_bytes)),
-        (zmq.HEARTBEAT_IVL, options.zmtp_heartbeat_ms),
-        (zmq.HEARTBEAT_TIMEOUT, options.zmtp_timeout_ms),
-        (zmq.HEARTBEAT_TTL, options.zmtp_timeout_ms),
+        *_heartbeats(kind, options),
         (zmq.RECONNECT_IVL, options.reconnect_ms),
         (zmq.RECONNECT_IVL_MAX, options.reconnect_max_ms),
         (zmq.CONNECT_TIMEOUT, _CONNECT_MS),
@@ -76,6 +76,21 @@ def prepare(
         socket.set(zmq.PROBE_ROUTER, 0)
     elif kind == zmq.SUB:
         socket.set(zmq.SUBSCRIBE, GOSSIP_PREFIX)
+
+
+def _heartbeats(kind: int, options: TransportOptions) -> list[tuple[int, int]]:
+    """Who dials sends PINGs, and their TTL ends the connection at the other side: half the work of PINGs both ways.
+
+    libzmq forgets a TTL with whatever comes, until the next PING. A SUB has nothing else to send; but a peer that is
+    cut off right after a message would never be missed at a ROUTER. So that sends PINGs too, half as often.
+    """
+    timeout_ms = options.zmtp_timeout_ms
+    interval_ms = {int(zmq.PUB): 0, int(zmq.ROUTER): timeout_ms}.get(kind, options.zmtp_heartbeat_ms)
+    return [
+        (zmq.HEARTBEAT_IVL, interval_ms),
+        (zmq.HEARTBEAT_TIMEOUT, timeout_ms),
+        (zmq.HEARTBEAT_TTL, -(-2 * timeout_ms // _TTL_UNIT_MS) * _TTL_UNIT_MS),
+    ]
 
 
 def get_int(socket: zmq.Socket[bytes], option: int) -> int:

@@ -10,6 +10,7 @@ from functools import partial
 import zmq
 import zmq.backend
 
+from zmqagents.protocol.frames import Part
 from zmqagents.transport.base import TransportEvents, TransportOptions
 from zmqagents.transport.endpoints import Endpoint, parse_endpoint
 from zmqagents.transport.zeromq.curve import KeyPair
@@ -20,7 +21,7 @@ from zmqagents.transport.zeromq.reading import MonitorReader, Reader
 _OUT_OF_SOCKETS = frozenset({errno.EMFILE, errno.ENFILE})
 
 
-def sender(socket: zmq.Socket[bytes]) -> Callable[[bytes, int], object]:
+def sender(socket: zmq.Socket[bytes]) -> Callable[[Part, int], object]:
     """``socket.send`` without pyzmq's upper layer, whose keywords for draft sockets take as long as the sending."""
     return partial(zmq.backend.Socket.send, socket)
 

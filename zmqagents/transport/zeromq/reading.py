@@ -9,12 +9,17 @@ from time import monotonic
 
 import zmq
 
+from zmqagents.protocol.frames import Part
 from zmqagents.protocol.ids import NODE_ID_BYTES
 from zmqagents.transport.base import MAX_PARTS
 from zmqagents.transport.zeromq.options import get_int
 
 _SLICE_S = 0.005  # how long one wake-up may work before timers and other sockets have their turn
 _CATCH_UP_S = 1.0  # the same after the loop was held up: some 100,000 messages, far more than windows let through
+
+# From here on a payload part is a view of libzmq's memory and not copied. Below, a view costs more than copying; a part
+# so large has memory of its own in libzmq, so that its view keeps nothing else alive.
+VIEWED_BYTES = 1 << 16
 
 _NOBLOCK = int(zmq.NOBLOCK)
 MONITOR_EVENT = struct.Struct("=hi")  # event, value: zmq_socket_monitor(3)
@@ -102,7 +107,7 @@ class Reader:
             self._deliver(parts)
         return True
 
-    def _rest(self, parts: list[bytes]) -> list[bytes] | None:
+    def _rest(self, parts: list[Part]) -> list[Part] | None:
         """``parts`` with the further parts of a message; None, after a report, if there are too many."""
         recv = self._recv
         excess = 0
@@ -111,7 +116,7 @@ class Reader:
             frame = recv(_NOBLOCK, False)  # copy=False; a keyword costs 10 % of the call
             more = frame.more
             if len(parts) < MAX_PARTS:
-                parts.append(frame.bytes)
+                parts.append(frame.bytes if len(frame) < VIEWED_BYTES else frame.buffer.toreadonly())
             else:
                 excess += 1
         if excess:

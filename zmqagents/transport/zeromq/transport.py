@@ -14,11 +14,13 @@ from collections.abc import Callable, Sequence
 import zmq
 
 from zmqagents.errors import ForkedProcessError
+from zmqagents.protocol.frames import Part
 from zmqagents.protocol.ids import NodeId, PathId
 from zmqagents.transport.base import Bound, TransportEvents, TransportOptions
 from zmqagents.transport.zeromq.curve import key_pairs
 from zmqagents.transport.zeromq.door import Door
 from zmqagents.transport.zeromq.gossip import Subscriber
+from zmqagents.transport.zeromq.heap import keep_freed_memory
 from zmqagents.transport.zeromq.listening import listen
 from zmqagents.transport.zeromq.options import make_context, prepare
 from zmqagents.transport.zeromq.paths import DialledPath, Dialler, sender
@@ -95,7 +97,7 @@ class ZeroMqTransport:
     def __init__(self) -> None:
         self._sockets: _Sockets | None = None
         self._paths: dict[int, DialledPath] = {}
-        self._router: tuple[Callable[[bytes, int], object], Reader] | None = None  # None also in a forked child
+        self._router: tuple[Callable[[Part, int], object], Reader] | None = None  # None also in a forked child
         self._linger_s = 0.0
         self._ended: asyncio.Future[None] | None = None
         self._ender: threading.Thread | None = None
@@ -107,6 +109,7 @@ class ZeroMqTransport:
         self._check_process()
         if self._sockets is not None:
             raise RuntimeError("this transport was bound before; make a new one")
+        keep_freed_memory()
         sockets = self._sockets = _Sockets(node_id, options, events)
         self._linger_s = options.linger_ms / 1_000
         self._paths = sockets.dialler.paths
@@ -125,7 +128,7 @@ class ZeroMqTransport:
         if sockets is not None:
             sockets.dialler.close(path)
 
-    def send(self, path: PathId, parts: Sequence[bytes]) -> bool:
+    def send(self, path: PathId, parts: Sequence[Part]) -> bool:
         """Queue one multipart message; False if the path takes none now (unknown, not connected, or full)."""
         last = parts[-1]
         if isinstance(path, int):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
@@ -95,7 +95,7 @@ class Call:
     def ended(self, peer: NodeId, outcome: f.Reply | f.Error | e.Fate) -> None:
         """It was answered, or lost."""
         if isinstance(outcome, f.Reply):
-            self.outcomes.append(outcome.payload.decode())
+            self.outcomes.append(bytes(outcome.payload).decode())
         elif isinstance(outcome, f.Error) and outcome.code == f.ErrorCode.MOVED:
             to: NodeId | None = outcome.payload
             if to is not None and to != self.site.node.node_id and self.site.node.membership.get(to) is None:
@@ -241,7 +241,7 @@ class Site:
         elif isinstance(running.frame, f.Event):
             self.node.event_done(running.peer, running.number, [running.key])
         elif running.frame is not None:
-            text = f"{self.name}:{running.frame.payload.decode()}"
+            text = f"{self.name}:{bytes(running.frame.payload).decode()}"
             self.node.answer(running.peer, f.Reply(running.frame.call_id, "Text", "text", text.encode()))
 
     def _incoming(self, peer: NodeId, number: int, frame: f.Request | f.Event | f.Agent | f.Cancel) -> None:
@@ -249,13 +249,13 @@ class Site:
             self.cancelled.append(frame.call_id)
         elif isinstance(frame, f.Event):
             for key in frame.recipients:
-                self.begin(Running(key, peer, number, frame, None), frame.payload.decode())
+                self.begin(Running(key, peer, number, frame, None), bytes(frame.payload).decode())
         elif isinstance(frame, f.Agent) and frame.operation == f.Operation.ADOPT:
             self._adopt(peer, frame)
         elif frame.timeout_ms == 0:
             self.node.answer(peer, f.Error(frame.call_id, f.ErrorCode.DEADLINE, "", "", b""))
         else:
-            self.begin(Running(frame.agent, peer, number, frame, None), frame.payload.decode())
+            self.begin(Running(frame.agent, peer, number, frame, None), bytes(frame.payload).decode())
 
     def _adopt(self, peer: NodeId, frame: f.Agent) -> None:
         self.agents.pop(frame.agent, None)
@@ -309,8 +309,8 @@ class Wiring:
     def __init__(self) -> None:
         self.now_s = 100.0
         self.sites: dict[NodeId, Site] = {}
-        self.wires: dict[Wire, deque[list[bytes]]] = {}
-        self.news: dict[Wire, deque[list[bytes]]] = {}
+        self.wires: dict[Wire, deque[list[f.Part]]] = {}
+        self.news: dict[Wire, deque[list[f.Part]]] = {}
         """Gossip, which goes its own way."""
         self.held: set[frozenset[NodeId]] = set()
         """Pairs between which nothing arrives now."""
@@ -355,19 +355,19 @@ class Wiring:
 
     # -- the wires -----------------------------------------------------------------------------------------------
 
-    def put(self, source: NodeId, path: Any, parts: list[bytes]) -> None:
+    def put(self, source: NodeId, path: Any, parts: list[f.Part]) -> None:
         """A node has sent an envelope."""
         if path in self.sites and source in self.sites:
             self.sent.update(type(frame).__name__ for frame in decode_envelope(parts).frames)
             self.wires.setdefault((source, path), deque()).append(parts)
 
-    def gossip(self, source: NodeId, parts: list[bytes]) -> None:
+    def gossip(self, source: NodeId, parts: Sequence[f.Part]) -> None:
         """A node has published gossip."""
         for other in self.sites:
             if other != source and source in self.sites:
-                self.news.setdefault((source, other), deque()).append(parts)
+                self.news.setdefault((source, other), deque()).append([*parts])
 
-    def ready(self, lanes: dict[Wire, deque[list[bytes]]]) -> list[Wire]:
+    def ready(self, lanes: dict[Wire, deque[list[f.Part]]]) -> list[Wire]:
         """Between whom something can be delivered."""
         return [wire for wire, queue in lanes.items() if queue and frozenset(wire) not in self.held]
 
