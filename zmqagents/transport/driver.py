@@ -22,6 +22,7 @@ from zmqagents.transport.strays import StrayLog
 
 logger = logging.getLogger("zmqagents")
 
+EARLY = 32  # messages that leave before the turn ends: whoever reads them works on another core meanwhile
 LATE_S = 0.1  # of the timer: handlers commonly hold the loop up for less
 
 
@@ -63,12 +64,15 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._strays = StrayLog(logger)
         self._flush_scheduled = False
+        self._made = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
         self._waiters: dict[asyncio.Future[None], None] = {}  # in the order in which they came
         self._closed = False
         self.before_flush: Callable[[], None] | None = None
         """Called before envelopes are fetched, so that our record is told before what depends on it."""
+        self.on_change: Callable[[], None] = _nothing
+        """Called when something has come in or left; it may send."""
         self.node = open_node(self)
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -131,28 +135,34 @@ class Driver:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
-    def flush_lone(self) -> None:
-        """Send now what a call or an answer has left that has no other beside it; else as ``schedule_flush``.
+    def message_made(self, *, alone: bool) -> None:
+        """As ``schedule_flush``, for a call, an answer or an event; what is ``alone`` leaves now.
 
-        Whoever makes one call after the other waits for each: a turn of the loop is a good part of that. Where many
-        are under way, each waits a little for the others, and all leave as one.
+        Whoever makes one call after the other waits for each, and a turn of the loop is a good part of that. Where some
+        are under way, each waits a little for the others, and all leave as one; but no more than EARLY of them, lest
+        sender and receiver work by turns.
         """
-        if self._flush_scheduled or self._closed or self.node.is_busy:
-            self.schedule_flush()
+        self._made += 1
+        if self._made >= EARLY or (alone and not self._flush_scheduled):
+            self._send()
         else:
-            self._flush()
+            self.schedule_flush()
 
     async def wait_for_room(self, node_id: NodeId, has_room: Callable[[NodeId], bool], timeout_s: float) -> None:
         """Wait until ``has_room(node_id)``; BackpressureError, naming the peer, after ``timeout_s``."""
         deadline_s = self._loop.time() + timeout_s
         while not has_room(node_id):
             if not await self._changed(deadline_s):
-                label = self.node.label(node_id)
-                raise BackpressureError(
-                    f"{label} has taken no more messages for {timeout_s:g} s: its window is full. It is stuck, or"
-                    " slower than this process sends; nothing of this message was sent.",
-                    peer=label,
-                )
+                raise self.no_room(node_id, timeout_s)
+
+    def no_room(self, node_id: NodeId, timeout_s: float) -> BackpressureError:
+        """What to raise where a message has waited for room for ``timeout_s``."""
+        label = self.node.label(node_id)
+        return BackpressureError(
+            f"{label} has taken no more messages for {timeout_s:g} s: its window is full. It is stuck, or"
+            " slower than this process sends; nothing of this message was sent.",
+            peer=label,
+        )
 
     async def wait_until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
         """Wait until ``condition()`` holds, looking again whenever something came in; False after ``timeout_s``."""
@@ -184,14 +194,14 @@ class Driver:
         return not self._closed
 
     def _wake_waiters(self) -> None:
+        self.on_change()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     def changed(self) -> None:
         """Something that somebody may wait for has changed outside the protocol."""
-        if self._waiters:
-            self._wake_waiters()
+        self._wake_waiters()
 
     # -- effects and output ------------------------------------------------------------------------------------
 
@@ -200,8 +210,7 @@ class Driver:
         node = self.node
         while node.state.effects:
             self._do(node.take_effects())
-        if self._waiters:
-            self._wake_waiters()
+        self._wake_waiters()
         self.schedule_flush()
 
     def _do(self, effects: list[e.Effect]) -> None:
@@ -244,6 +253,10 @@ class Driver:
 
     def _flush(self) -> None:
         self._flush_scheduled = False
+        self._send()
+
+    def _send(self) -> None:
+        self._made = 0
         if self._closed:
             return
         if self.before_flush is not None:
@@ -256,8 +269,8 @@ class Driver:
                 node.contacts.send_failed(path)
         if node.state.effects:
             self.perform()
-        elif self._waiters:  # what has left made room
-            self._wake_waiters()
+        else:
+            self._wake_waiters()  # what has left made room
         self._arm()
 
     def _arm(self) -> None:
@@ -353,6 +366,10 @@ _APPLICATION = frozenset(
         e.MemberChanged,
     }
 )
+
+
+def _nothing() -> None:
+    """Of an application that waits for nothing."""
 
 
 def _expire(waiter: asyncio.Future[None]) -> None:

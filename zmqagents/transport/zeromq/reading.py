@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
+from typing import cast
 
 import zmq
+import zmq.backend
 
 from zmqagents.protocol.ids import NODE_ID_BYTES
 from zmqagents.transport.base import MAX_PARTS
@@ -17,6 +20,7 @@ _SLICE_S = 0.005  # how long one wake-up may work before timers and other socket
 _CATCH_UP_S = 1.0  # the same after the loop was held up: some 100,000 messages, far more than windows let through
 
 _NOBLOCK = int(zmq.NOBLOCK)
+_POLLIN = int(zmq.POLLIN)
 MONITOR_EVENT = struct.Struct("=hi")  # event, value: zmq_socket_monitor(3)
 
 
@@ -37,6 +41,8 @@ class Reader:
         self._loop = loop
         self._socket = socket
         self._recv = socket.recv
+        self._events = cast("Callable[[], int]", partial(zmq.backend.Socket.get, socket, int(zmq.EVENTS)))
+        """Asking what there is costs half of finding nothing."""
         self._deliver = deliver
         self._on_stray = on_stray
         self._is_late = is_late
@@ -58,7 +64,7 @@ class Reader:
 
         Asking costs less than a turn of the loop. Whatever comes after the question signals the descriptor again.
         """
-        if self._idle and get_int(self._socket, zmq.EVENTS) & zmq.POLLIN:
+        if self._idle and self._events() & _POLLIN:
             self.touch()
 
     def close(self) -> None:
@@ -69,7 +75,7 @@ class Reader:
 
     def _look(self) -> None:
         self._idle = True
-        if self._open and get_int(self._socket, zmq.EVENTS) & zmq.POLLIN:
+        if self._open and self._events() & _POLLIN:
             self._drain()
 
     def _drain(self) -> None:
@@ -78,7 +84,7 @@ class Reader:
         until = monotonic() + (_CATCH_UP_S if self._is_late() else _SLICE_S)
         try:
             while self._open:
-                if not self._read():
+                if not (self._events() & _POLLIN and self._read()):
                     finished = True
                     break
                 if monotonic() > until:
