@@ -186,7 +186,7 @@ class Publishing:
         if self._node.state.effects:
             self._driver.perform()
         else:
-            self._driver.message_made(alone=False)
+            self._driver.message_made(urgent=False)
 
     async def _wait_for_tasks(self) -> None:
         if not await self._driver.wait_until(lambda: len(self._tasks) < MAX_RUNNING, self._config.send_timeout_s):

@@ -114,7 +114,7 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._wake_waiters()
+        self._went_on()
         await self._transport.close()
 
     @property
@@ -135,15 +135,15 @@ class Driver:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
-    def message_made(self, *, alone: bool) -> None:
-        """As ``schedule_flush``, for a call, an answer or an event; what is ``alone`` leaves now.
+    def message_made(self, *, urgent: bool) -> None:
+        """As ``schedule_flush``, for a call, an answer or an event. What is urgent leaves now if no other is under way.
 
         Whoever makes one call after the other waits for each, and a turn of the loop is a good part of that. Where some
         are under way, each waits a little for the others, and all leave as one; but no more than EARLY of them, lest
         sender and receiver work by turns.
         """
         self._made += 1
-        if self._made >= EARLY or (alone and not self._flush_scheduled):
+        if self._made >= EARLY or (urgent and not self._flush_scheduled and not self.node.is_busy):
             self._send()
         else:
             self.schedule_flush()
@@ -193,15 +193,20 @@ class Driver:
                 handle.cancel()
         return not self._closed
 
-    def _wake_waiters(self) -> None:
+    def _went_on(self) -> None:
         self.on_change()
+        if self._waiters:
+            self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     def changed(self) -> None:
         """Something that somebody may wait for has changed outside the protocol."""
-        self._wake_waiters()
+        if self._waiters:
+            self._wake_waiters()
 
     # -- effects and output ------------------------------------------------------------------------------------
 
@@ -209,13 +214,10 @@ class Driver:
         """Do what the core has asked for, in order, and schedule what is to be sent."""
         node = self.node
         while node.state.effects:
-            self._do(node.take_effects())
-        self._wake_waiters()
+            for effect in node.take_effects():
+                self._perform_one(effect)
+        self._went_on()
         self.schedule_flush()
-
-    def _do(self, effects: list[e.Effect]) -> None:
-        for effect in effects:
-            self._perform_one(effect)
 
     def _perform_one(self, effect: e.Effect) -> None:
         kind = type(effect)
@@ -262,7 +264,8 @@ class Driver:
         if self.before_flush is not None:
             self.before_flush()
         node = self.node
-        self._do(node.take_effects())
+        if node.state.effects:
+            self.perform()
         now_s = self._loop.time()
         for path, parts in node.transmit(now_s):
             if not self._transport.send(path, parts):
@@ -270,11 +273,11 @@ class Driver:
         if node.state.effects:
             self.perform()
         else:
-            self._wake_waiters()  # what has left made room
+            self._went_on()  # what has left made room
         self._arm()
 
     def _arm(self) -> None:
-        due_s = self.node.wake_s
+        due_s = self.node.state.wake_s
         if self._timer is not None:
             if self._timer_at_s <= due_s:
                 return

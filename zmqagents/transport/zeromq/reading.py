@@ -81,14 +81,17 @@ class Reader:
     def _drain(self) -> None:
         self._idle = False  # what is called below sends on the same socket; this loop reads until nothing is left
         finished = False
-        until = monotonic() + (_CATCH_UP_S if self._is_late() else _SLICE_S)
+        began = monotonic()
+        slice_s = _SLICE_S
         try:
             while self._open:
                 if not (self._events() & _POLLIN and self._read()):
                     finished = True
                     break
-                if monotonic() > until:
-                    break
+                if monotonic() - began > slice_s:
+                    if slice_s == _CATCH_UP_S or not self._is_late():
+                        break
+                    slice_s = _CATCH_UP_S
         finally:
             self._idle = True
             if self._open and not finished:  # out of time, or a callback has raised
