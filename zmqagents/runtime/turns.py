@@ -38,7 +38,6 @@ class Turns:
         self._waiting: dict[NodeId, deque[tuple[f.Event, _Wait]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._at_work = False
-        driver.on_change = self._go_on
 
     def are_due(self, node_id: NodeId) -> bool:
         """Whether an event for the node has to wait: there is no room, or others wait already."""
@@ -54,12 +53,13 @@ class Turns:
         for node_id, event in events:
             wait.left += 1
             self._waiting.setdefault(node_id, deque()).append((event, wait))
+        self._driver.on_change = self._go_on
         if self._timer is None:
             self._timer = loop.call_at(wait.deadline_s, self._expire)
         await wait.sent
 
     def _go_on(self) -> None:
-        if not self._waiting or self._at_work:  # sending changes things, too
+        if self._at_work:  # sending changes things, too
             return
         self._at_work = True
         try:
@@ -67,6 +67,8 @@ class Turns:
                 self._serve(node_id, waiting)
         finally:
             self._at_work = False
+        if not self._waiting:
+            self._driver.on_change = None
 
     def _serve(self, node_id: NodeId, waiting: deque[tuple[f.Event, _Wait]]) -> None:
         """Send what there is room for; what its publisher has given up is left out."""

@@ -71,8 +71,8 @@ class Driver:
         self._closed = False
         self.before_flush: Callable[[], None] | None = None
         """Called before envelopes are fetched, so that our record is told before what depends on it."""
-        self.on_change: Callable[[], None] = _nothing
-        """Called when something has come in or left; it may send."""
+        self.on_change: Callable[[], None] | None = None
+        """Called when something has come in or left, by whoever waits for room; it may send."""
         self.node = open_node(self)
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -194,7 +194,8 @@ class Driver:
         return not self._closed
 
     def _went_on(self) -> None:
-        self.on_change()
+        if self.on_change is not None:
+            self.on_change()
         if self._waiters:
             self._wake_waiters()
 
@@ -216,7 +217,8 @@ class Driver:
         while node.state.effects:
             for effect in node.take_effects():
                 self._perform_one(effect)
-        self._went_on()
+        if self.on_change is not None or self._waiters:
+            self._went_on()
         self.schedule_flush()
 
     def _perform_one(self, effect: e.Effect) -> None:
@@ -272,7 +274,7 @@ class Driver:
                 node.contacts.send_failed(path)
         if node.state.effects:
             self.perform()
-        else:
+        elif self.on_change is not None or self._waiters:
             self._went_on()  # what has left made room
         self._arm()
 
@@ -369,10 +371,6 @@ _APPLICATION = frozenset(
         e.MemberChanged,
     }
 )
-
-
-def _nothing() -> None:
-    """Of an application that waits for nothing."""
 
 
 def _expire(waiter: asyncio.Future[None]) -> None:

@@ -85,7 +85,7 @@ class Reader:
         slice_s = _SLICE_S
         try:
             while self._open:
-                if not (self._events() & _POLLIN and self._read()):
+                if not self._read() or not self._events() & _POLLIN:
                     finished = True
                     break
                 if monotonic() - began > slice_s:
