@@ -136,7 +136,7 @@ def _decode_frames(
                 _check_payload(fields[-1], max_payload_bytes)
         del fields[0]
         decoded.append(_new(frame_class, fields))
-    left = sum(1 for _ in payloads)
+    left = sum(1 for _ in payloads) if len(parts) > 1 else 0
     if left:
         raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, f"{left} payload parts that no frame asks for")
     return decoded

@@ -60,10 +60,10 @@ class EventOutbox:
 
     def has_room(self) -> bool:
         """Whether one more event may be sent; always, if there is none."""
-        return not self._later and self._fits()
-
-    def _fits(self) -> bool:
-        return self._load.fits(self._limits.window_events, self._limits.window_bytes)
+        load, limits = self._load, self._limits
+        return not self._later and (
+            not load.count or (load.count < limits.window_events and load.weight_bytes < limits.window_bytes)
+        )
 
     def keep(self, event: Event, weight: int, origin: Origin | None = None) -> None:
         """The event is to be sent when there is room, in its turn."""
@@ -71,7 +71,9 @@ class EventOutbox:
 
     def take(self) -> Sent | None:
         """The next event that was kept and that there is room for now."""
-        return self._later.popleft() if self._later and self._fits() else None
+        if self._later and self._load.fits(self._limits.window_events, self._limits.window_bytes):
+            return self._later.popleft()
+        return None
 
     def sent(self, number: int, event: Event, weight: int | None = None, origin: Origin | None = None) -> None:
         """The event left with this sequence number."""
@@ -115,12 +117,12 @@ class EventInbox:
     def __iter__(self) -> Iterator[int]:
         return iter(self._events)
 
-    def check(self) -> None:
-        """RemoteProtocolError if the peer, sending one more event, ignores its window."""
-        self._load.check("events", self._limits.window_events, self._limits.window_bytes)
-
     def came(self, receipt: int, number: int, weight: int, recipients: int = 1) -> None:
-        """An event of that weight, for so many agents, came with this sequence number."""
+        """An event of that weight, for so many agents, came with this sequence number.
+
+        RemoteProtocolError if the peer, sending it, ignores its window.
+        """
+        self._load.check("events", self._limits.window_events, self._limits.window_bytes)
         self._events[receipt] = [number, weight, recipients]
         self._load.add(weight)
 

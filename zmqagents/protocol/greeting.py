@@ -7,7 +7,7 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.codec import encode_envelope
 from zmqagents.protocol.effects import PeerRefused
 from zmqagents.protocol.ids import PathId
-from zmqagents.protocol.link import Greeting, Status
+from zmqagents.protocol.link import Greeting
 from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import Record
 from zmqagents.protocol.state import NodeState
@@ -125,4 +125,4 @@ class Greeter:
 
 def is_up(peer: Peer) -> bool:
     """Whether data may flow."""
-    return peer.link.status is Status.UP
+    return peer.link.up

@@ -112,6 +112,7 @@ class Link:
         "peer_session",
         "session",
         "status",
+        "up",
     )
 
     def __init__(self, own: NodeId, peer: NodeId, session: int, limits: LinkLimits | None = None) -> None:
@@ -127,6 +128,8 @@ class Link:
         self.session = session
         self.peer_session = 0
         self.status = Status.IDLE
+        self.up = False
+        """Whether ``status`` is UP: data may flow."""
         self._next_number = 1
         self._highest_sent = 0
         self._queued: deque[Queued] = deque()
@@ -160,7 +163,7 @@ class Link:
 
     def has_room(self) -> bool:
         """Whether a new frame of no great size would leave with the next transmission rather than wait for the peer."""
-        waiting = self.waiting_frames
+        waiting = len(self._queued) + len(self._unacked)
         return not waiting or (waiting < self._limits.window_frames and self._waiting_bytes < self._limits.window_bytes)
 
     @property
@@ -189,7 +192,7 @@ class Link:
 
     def wants_transmit(self, now_s: float) -> bool:
         """Whether ``transmit`` would give something now."""
-        if self.status is not Status.UP:
+        if not self.up:
             return False
         if self._can_take():
             return True
@@ -198,11 +201,11 @@ class Link:
 
     def transmit(self, now_s: float) -> list[list[f.Part]]:
         """The multipart messages to send now: data that the window admits, and ACK and PING when they are due."""
-        if self.status is not Status.UP:
+        if not self.up:
             return []
         messages: list[list[f.Part]] = []
-        while self._can_take():
-            self._encode_batch(self._take_batch(), messages)
+        while self._queued and (batch := self._take_batch()):
+            self._encode_batch(batch, messages)
         if messages:
             if not self._gap_seen:
                 self._acked_now()
@@ -219,19 +222,22 @@ class Link:
         return messages
 
     def _take_batch(self) -> list[Queued]:
+        """The frames of the next envelope, as many as the window admits; they count as sent."""
         batch: list[Queued] = []
         batch_bytes = 0
         limits = self._limits
-        while len(batch) < limits.batch_frames and self._can_take():
-            size = self._queued[0].size_bytes
-            if batch and batch_bytes + size > limits.batch_bytes:
+        queued, unacked = self._queued, self._unacked
+        while queued and len(batch) < limits.batch_frames:
+            entry = queued[0]
+            size = entry.size_bytes
+            if (batch and batch_bytes + size > limits.batch_bytes) or (unacked and not self._admits(size)):
                 break
-            entry = self._queued.popleft()
-            batch.append(entry)
+            batch.append(queued.popleft())
             batch_bytes += size
-            self._unacked.append(entry)
+            unacked.append(entry)
             self._inflight_bytes += size
-        self._highest_sent = max(self._highest_sent, batch[-1].number)
+        if batch and batch[-1].number > self._highest_sent:
+            self._highest_sent = batch[-1].number
         return batch
 
     def _encode_batch(self, batch: list[Queued], messages: list[list[f.Part]]) -> None:
@@ -312,6 +318,7 @@ class Link:
     def _adopt(self, session: int) -> None:
         self.peer_session = session
         self.status = Status.UP
+        self.up = True
         self._greeting_out = False
         self._probe_wait_s = self._limits.probe_after_s
         self.resend()
@@ -343,7 +350,7 @@ class Link:
             )
         if self.status is Status.GREETING and ours and envelope.session:
             self._adopt(envelope.session)
-        if envelope.session != self.peer_session or self.status is not Status.UP:
+        if envelope.session != self.peer_session or not self.up:
             self.counters.stale_envelopes += envelope.first > 0
             return []
         if ours:
@@ -429,7 +436,7 @@ class Link:
 
     def deadline_s(self) -> float | None:
         """When ``transmit`` is due for an acknowledgement or a probe; None if for neither."""
-        if self.status is not Status.UP:
+        if not self.up:
             return None
         if self._ack_at_s is None:
             return self._probe_at_s

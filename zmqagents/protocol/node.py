@@ -161,7 +161,7 @@ class Node:
         if node_id == self.node_id or node_id not in self.membership:
             return None
         peer = self.state.peers.get(node_id)
-        if peer is not None and is_up(peer) and peer.path is not None:
+        if peer is not None and peer.link.up and peer.path is not None:
             return peer
         record = self.membership.get(node_id)
         if record is None:
@@ -220,15 +220,18 @@ class Node:
         peer.heard_s = now_s
         if type(path) is bytes:
             peer.accepted = True
-        was_up = is_up(peer)
+        link = peer.link
+        was_up = link.up
         if not was_up and envelope.session and not self._is_introduced(peer, envelope):
             return
-        fresh = peer.link.receive(envelope, now_s)
+        fresh = link.receive(envelope, now_s)
         self.state.dirty[peer.node_id] = None
-        if is_up(peer) and not was_up:  # as if a WELCOME had come
+        if was_up and link.up:
+            pass
+        elif link.up:  # as if a WELCOME had come
             peer.greet_at_s = None
             self._sync.link_up(peer, now_s)
-        elif envelope.first and not is_up(peer) and peer.greet_at_s is None and peer.path is not None:
+        elif envelope.first and peer.greet_at_s is None and peer.path is not None:
             self._greeter.greet(peer, peer.path, now_s, forget=True)  # it believes in a link that we have lost
         if envelope.first:
             for number, frame in fresh:
@@ -435,7 +438,8 @@ class Node:
             path = peer.path if peer is not None else None
             if peer is None or path is None:
                 continue
-            if is_up(peer):
+            link = peer.link
+            if link.up:
                 self._sync.tell_news(peer)
             while peer.controls:
                 messages.append((path, encode_envelope(peer.link.envelope(peer.controls[:MAX_CONTROLS]))))
@@ -443,13 +447,13 @@ class Node:
             while peer.done:
                 peer.link.send(f.EventDone(peer.done[:MAX_DONE]))
                 del peer.done[:MAX_DONE]
-            for parts in peer.link.transmit(now_s):
+            for parts in link.transmit(now_s):
                 messages.append((path, parts))
             if peer.farewell:
                 peer.farewell = False
                 messages.append((path, encode_envelope(peer.link.envelope([f.Bye(0, "left")]))))
-            due_s = peer.link.deadline_s()
-            if due_s is not None:
-                state.wake_by(due_s)
+            due_s = link.deadline_s()
+            if due_s is not None and due_s < state.wake_s:
+                state.wake_s = due_s
         state.dirty.clear()
         return messages

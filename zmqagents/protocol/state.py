@@ -14,7 +14,7 @@ from zmqagents.protocol.effects import CallEnded, Effect, Fate, ServingEnded
 from zmqagents.protocol.events import EventInbox, EventLimits, EventOutbox, Sent
 from zmqagents.protocol.frames import Agent, ControlFrame, Error, Part, Reply, Request
 from zmqagents.protocol.ids import AgentKey, NodeId, PathId
-from zmqagents.protocol.link import Link, LinkLimits, Status
+from zmqagents.protocol.link import Link, LinkLimits
 from zmqagents.protocol.membership import Membership
 from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import Record
@@ -99,7 +99,7 @@ class NodeState:
 
         Whatever is news is pulled once the link is up.
         """
-        if peer.link.status is Status.UP and peer.path is not None:
+        if peer.link.up and peer.path is not None:
             peer.controls.append(frame)
             self.dirty[peer.node_id] = None
 
@@ -125,7 +125,7 @@ class NodeState:
 
     def reset_link(self, peer: Peer) -> None:
         """End the link's life (SPEC.md section 4): calls end, unfinished events are handed back."""
-        was_up = peer.link.status is Status.UP
+        was_up = peer.link.up
         abandoned = peer.link.reset(self._take_session())
         peer.pulled_at_s = -math.inf
         peer.synced = False

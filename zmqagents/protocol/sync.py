@@ -15,7 +15,6 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.codec import Delta, Heartbeat, encode_gossip, pack_records, unpack_records
 from zmqagents.protocol.effects import Publish, Strayed
 from zmqagents.protocol.ids import NodeId
-from zmqagents.protocol.link import Status
 from zmqagents.protocol.listening import Listening
 from zmqagents.protocol.membership import MemberChange
 from zmqagents.protocol.news import News
@@ -240,7 +239,7 @@ class Sync:
 
     def pull(self, peer: Peer, now_s: float) -> None:
         """Ask the peer for whatever it knows and we don't; at most once every PULL_EVERY_S."""
-        if peer.link.status is not Status.UP or peer.path is None:
+        if not peer.link.up or peer.path is None:
             return  # it is asked when the link is up
         if now_s - peer.pulled_at_s < PULL_EVERY_S:
             return

@@ -14,11 +14,11 @@ from zmqagents.protocol.greeting import is_up
 from zmqagents.protocol.ids import AgentKey, CallId, NodeId
 from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.state import NodeState
-from zmqagents.protocol.windows import weight_bytes
+from zmqagents.protocol.windows import weight_bytes, weight_of_event
 
 MAX_WAITING = 8_192  # events whose way is not free, in all: as many as a peer may have unfinished
 
-_OF_DIRECTORY = frozenset({f.Census, f.Claim, f.Rival, f.Yield, f.Disclaim, f.Moved})
+_OF_DIRECTORY = (f.Census, f.Claim, f.Rival, f.Yield, f.Disclaim, f.Moved)
 
 
 class Traffic:
@@ -33,6 +33,17 @@ class Traffic:
         self._now_s = now_s
         """The time of the last input."""
         self.agency = Agency(state, self._tell, self._send_event, self._begin_adoption, self._finished)
+        self._on_frame: dict[type[Any], Callable[[Peer, int, Any], None]] = {
+            f.Request: self._asked,
+            f.Agent: self._asked,
+            f.Reply: self._answered,
+            f.Error: self._answered,
+            f.Cancel: self._cancelled,
+            f.Event: self._event_came,
+            f.EventDone: self._events_done,
+            f.Unknown: self._ignored,
+            **dict.fromkeys(_OF_DIRECTORY, self._of_directory),
+        }
         state.on_hosts_changed = self.agency.hosts_changed
         state.on_pins_changed = self.agency.pins_changed
         state.on_link_lost = self._link_lost
@@ -102,7 +113,7 @@ class Traffic:
         peer = self._reachable(node_id, self._now_s)
         if peer is None:
             return False
-        weight = weight_bytes(event)
+        weight = weight_of_event(event)
         if peer.outbox.has_room():
             self._put(peer, event, weight, origin)
         else:
@@ -117,15 +128,18 @@ class Traffic:
         """The handlers of these recipients of an event have ended; ``receipt`` came with it."""
         for key in recipients:
             self.agency.arrivals.left(key)
-        self._finished(Origin(node_id, receipt), len(recipients))
+        self._finish(node_id, receipt, len(recipients))
 
     def _finished(self, origin: Origin, recipients: int) -> None:
+        self._finish(origin.peer, origin.receipt, recipients)
+
+    def _finish(self, node_id: NodeId, receipt: int, recipients: int) -> None:
         """So many recipients of an event that came from a peer have finished it. Of a life that is over: ignored."""
-        peer = self._state.peers.get(origin.peer)
-        number = peer.handling.finished(origin.receipt, recipients) if peer is not None else None
+        peer = self._state.peers.get(node_id)
+        number = peer.handling.finished(receipt, recipients) if peer is not None else None
         if peer is not None and number is not None:
             peer.done.append(number)
-            self._state.dirty[origin.peer] = None
+            self._state.dirty[node_id] = None
 
     def can_publish(self, node_id: NodeId) -> bool:
         """Whether an event to the peer would leave at once, and its event window has room."""
@@ -144,30 +158,38 @@ class Traffic:
     def receive(self, peer: Peer, number: int, frame: f.DataFrame, now_s: float) -> None:
         """A data frame came. Raises RemoteProtocolError if the peer ignores its windows."""
         self._now_s = now_s
-        state = self._state
-        if isinstance(frame, (f.Reply, f.Error)):
-            pending = state.pending.end(frame.call_id, peer.node_id)
-            if pending is not None:
-                state.end_call(pending.token, peer.node_id, frame)
-        elif isinstance(frame, f.EventDone):
-            for sent in peer.outbox.done(frame.numbers):
-                self.agency.routes.done(sent)
-            while (kept := peer.outbox.take()) is not None:
-                self._put(peer, *kept)
-        elif isinstance(frame, f.Event):
-            peer.handling.check()
-            receipt = state.take_receipt()
-            peer.handling.came(receipt, number, weight_bytes(frame), len(frame.recipients))
-            self.agency.arrivals.event(peer.node_id, receipt, frame, now_s)
-        elif isinstance(frame, (f.Request, f.Agent)):
-            state.served.arrived(peer.node_id, frame.call_id, weight_bytes(frame))
-            state.served.begin(peer.node_id, frame.call_id, None)
-            self.agency.arrivals.call(peer.node_id, number, frame, now_s)
-        elif isinstance(frame, f.Cancel):
-            if not self.agency.arrivals.cancelled(peer.node_id, frame.call_id):
-                state.effects.append(Incoming(peer.node_id, number, frame))
-        elif type(frame) in _OF_DIRECTORY:
-            self.agency.take(peer.node_id, frame, now_s)
+        self._on_frame[type(frame)](peer, number, frame)
+
+    def _answered(self, peer: Peer, _number: int, frame: f.Reply | f.Error) -> None:
+        pending = self._state.pending.end(frame.call_id, peer.node_id)
+        if pending is not None:
+            self._state.end_call(pending.token, peer.node_id, frame)
+
+    def _asked(self, peer: Peer, number: int, frame: f.Request | f.Agent) -> None:
+        self._state.served.arrived(peer.node_id, frame.call_id, weight_bytes(frame))
+        self._state.served.begin(peer.node_id, frame.call_id, None)
+        self.agency.arrivals.call(peer.node_id, number, frame, self._now_s)
+
+    def _cancelled(self, peer: Peer, number: int, frame: f.Cancel) -> None:
+        if not self.agency.arrivals.cancelled(peer.node_id, frame.call_id):
+            self._state.effects.append(Incoming(peer.node_id, number, frame))
+
+    def _event_came(self, peer: Peer, number: int, frame: f.Event) -> None:
+        receipt = self._state.take_receipt()
+        peer.handling.came(receipt, number, weight_of_event(frame), len(frame.recipients))
+        self.agency.arrivals.event(peer.node_id, receipt, frame, self._now_s)
+
+    def _events_done(self, peer: Peer, _number: int, frame: f.EventDone) -> None:
+        for sent in peer.outbox.done(frame.numbers):
+            self.agency.routes.done(sent)
+        while (kept := peer.outbox.take()) is not None:
+            self._put(peer, *kept)
+
+    def _of_directory(self, peer: Peer, _number: int, frame: f.DataFrame) -> None:
+        self.agency.take(peer.node_id, frame, self._now_s)
+
+    def _ignored(self, peer: Peer, number: int, frame: f.Unknown) -> None:
+        """An optional frame of a later version."""
 
     def _tell(self, node_id: NodeId, frame: f.DataFrame) -> bool:
         """Send to a member, or to whoever has a link with us: its record may be older news than what it asks."""

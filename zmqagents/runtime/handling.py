@@ -60,7 +60,8 @@ class Handling:
         ``starting`` is called when all is there and nothing but the handler follows; what it raises keeps it from that.
         """
         identity = agent_id(key)
-        if self._log.enabled:
+        logged = self._log.enabled
+        if logged:
             self._log.message(message, context.sender, identity, MessageKind.DIRECT, DeliveryStage.DELIVER)
         try:
             agent = self._agents.ready(key) or await self._agents.get(key)
@@ -74,7 +75,7 @@ class Handling:
         except BaseException as error:
             self._log.handler_exception(message, identity, error)
             raise
-        if self._log.enabled:
+        if logged:
             self._log.message(response, identity, context.sender, MessageKind.RESPOND, DeliveryStage.SEND)
         if self._interventions:
             response = await self._intervene(response, identity, context.sender)

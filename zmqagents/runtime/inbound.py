@@ -204,7 +204,7 @@ class Inbound:
 
     def _answer(self, peer: NodeId, frame: f.Reply | f.Error) -> None:
         self._node.answer(peer, frame)
-        self._driver.flush_lone()
+        self._driver.message_made(urgent=True)
 
     def _cancel(self, peer: NodeId, frame: f.Cancel) -> None:
         """The caller has given up: tell the handler by its token at once, and by its task if it goes on regardless.

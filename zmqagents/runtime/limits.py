@@ -16,6 +16,6 @@ def limit_bytes(own_limit_bytes: int, reader: Record | None) -> int:
 
 def check_size(payload: Part, own_limit_bytes: int, reader: Record | None) -> None:
     """MessageTooLargeError, with both figures, if ``reader`` must not be sent the payload."""
-    limit = limit_bytes(own_limit_bytes, reader)
-    if len(payload) > limit:
-        raise MessageTooLargeError(len(payload), limit)
+    size = len(payload)
+    if size > own_limit_bytes or (reader is not None and 0 < reader.max_payload_bytes < size):
+        raise MessageTooLargeError(size, limit_bytes(own_limit_bytes, reader))

@@ -285,7 +285,7 @@ class Outbound:
         answer: asyncio.Future[f.Reply | f.Error | Fate] = asyncio.get_running_loop().create_future()
         if not self._node.call(home, frame, answer, deadline_s, self._driver.now_s):
             return Fate.UNDELIVERABLE
-        self._driver.flush_lone()
+        self._driver.message_made(urgent=True)
         if token is not None:
             token.link_future(answer)
         try:

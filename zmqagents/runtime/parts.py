@@ -98,10 +98,11 @@ class Running:
 
     def _tell_what_changed(self) -> None:
         """As ``refresh_record``, where nobody can be told of an error, and what is to be sent must not wait for it."""
-        try:
-            self.refresh_record()
-        except (ValueError, LocalProtocolError):  # a name, or all of them together, that a record can't hold
-            logger.exception("the others don't learn what was registered here last: it can't be published")
+        if self._record_stale or self._readable_version != self._parts.payloads.version:
+            try:
+                self.refresh_record()
+            except (ValueError, LocalProtocolError):  # a name, or all of them together, that a record can't hold
+                logger.exception("the others don't learn what was registered here last: it can't be published")
         self._conflicts.look()
 
     def is_idle(self) -> bool:

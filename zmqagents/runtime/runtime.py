@@ -211,17 +211,22 @@ class ZmqAgentRuntime(AgentRuntime):
             message_id or self._message_ids.next(),
             current_deadline_s(timeout_s, self.config.call_timeout_s, now_s),
         )
-        if log.enabled:
+        logged = log.enabled
+        if logged:
             log.message(message, sender, recipient, MessageKind.DIRECT, DeliveryStage.SEND)
+        running = self._direct()
+        work = running.outbound.call(call) if running is not None else self._call_in_turn(call)
         self._sending += 1
         try:
-            with telemetry.span("create", recipient, message=message):
-                running = self._direct()
-                answer = await (running.outbound.call(call) if running is not None else self._call_in_turn(call))
+            if telemetry.enabled:
+                with telemetry.span("create", recipient, message=message):
+                    answer = await work
+            else:
+                answer = await work
         finally:
             self._sending -= 1
             self._changed()
-        if log.enabled:
+        if logged:
             log.message(answer, recipient, sender, MessageKind.RESPOND, DeliveryStage.DELIVER)
         if telemetry.enabled:
             with telemetry.span("ack", sender):
@@ -243,16 +248,19 @@ class ZmqAgentRuntime(AgentRuntime):
         BackpressureError, naming the process, if one of the receivers takes no more.
         """
         identity = message_id or self._message_ids.next()
+        telemetry = self._parts.telemetry
         if self._parts.log.enabled:
             self._parts.log.message(message, sender, topic_id, MessageKind.PUBLISH, DeliveryStage.SEND)
+        running = self._direct()
+        publish = running.publishing.publish if running is not None else self._publish_in_turn
+        work = publish(message, topic_id, sender, cancellation_token, identity)
         self._sending += 1
         try:
-            with self._parts.telemetry.span("create", topic_id, message=message):
-                running = self._direct()
-                if running is not None:
-                    await running.publishing.publish(message, topic_id, sender, cancellation_token, identity)
-                else:
-                    await self._publish_in_turn(message, topic_id, sender, cancellation_token, identity)
+            if telemetry.enabled:
+                with telemetry.span("create", topic_id, message=message):
+                    await work
+            else:
+                await work
         finally:
             self._sending -= 1
             self._changed()

@@ -68,14 +68,10 @@ class PayloadRegistry:
         self._entries: dict[type[Any], _Entry] = {}
         self._readers: dict[tuple[str, str], Callable[[Part], Any]] = {}
         self._readable: dict[str, tuple[str, ...]] = {}
-        self._version = 0
+        self.version = 0
+        """Counts what others should know: grows whenever ``readable`` changes."""
         for cls in VALUE_NAMES:
             self._prepare(cls)
-
-    @property
-    def version(self) -> int:
-        """Grows whenever ``readable`` changes."""
-        return self._version
 
     def readable(self) -> dict[str, tuple[str, ...]]:
         """Content types by type name, preferred first, for this process's record. Reserved names are left out."""
@@ -259,7 +255,7 @@ class PayloadRegistry:
         builtin = (codec.content_type for codec in self._builtin.get(name, ()) if codec.published)
         readable = tuple(dict.fromkeys([*custom, *builtin]))
         if readable != self._readable.get(name, ()):
-            self._version += 1
+            self.version += 1
             if readable:
                 self._readable[name] = readable
             else:

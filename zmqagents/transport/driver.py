@@ -22,6 +22,7 @@ from zmqagents.transport.strays import StrayLog
 
 logger = logging.getLogger("zmqagents")
 
+EARLY = 32  # messages that leave before the turn ends: whoever reads them works on another core meanwhile
 LATE_S = 0.1  # of the timer: handlers commonly hold the loop up for less
 
 
@@ -63,12 +64,15 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._strays = StrayLog(logger)
         self._flush_scheduled = False
+        self._made = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
         self._waiters: dict[asyncio.Future[None], None] = {}  # in the order in which they came
         self._closed = False
         self.before_flush: Callable[[], None] | None = None
         """Called before envelopes are fetched, so that our record is told before what depends on it."""
+        self.on_change: Callable[[], None] | None = None
+        """Called when something has come in or left, by whoever waits for room; it may send."""
         self.node = open_node(self)
 
     # -- life --------------------------------------------------------------------------------------------------
@@ -110,7 +114,7 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._wake_waiters()
+        self._went_on()
         await self._transport.close()
 
     @property
@@ -131,28 +135,34 @@ class Driver:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
-    def flush_lone(self) -> None:
-        """Send now what a call or an answer has left that has no other beside it; else as ``schedule_flush``.
+    def message_made(self, *, urgent: bool) -> None:
+        """As ``schedule_flush``, for a call, an answer or an event. What is urgent leaves now if no other is under way.
 
-        Whoever makes one call after the other waits for each: a turn of the loop is a good part of that. Where many
-        are under way, each waits a little for the others, and all leave as one.
+        Whoever makes one call after the other waits for each, and a turn of the loop is a good part of that. Where some
+        are under way, each waits a little for the others, and all leave as one; but no more than EARLY of them, lest
+        sender and receiver work by turns.
         """
-        if self._flush_scheduled or self._closed or self.node.is_busy:
-            self.schedule_flush()
+        self._made += 1
+        if self._made >= EARLY or (urgent and not self._flush_scheduled and not self.node.is_busy):
+            self._send()
         else:
-            self._flush()
+            self.schedule_flush()
 
     async def wait_for_room(self, node_id: NodeId, has_room: Callable[[NodeId], bool], timeout_s: float) -> None:
         """Wait until ``has_room(node_id)``; BackpressureError, naming the peer, after ``timeout_s``."""
         deadline_s = self._loop.time() + timeout_s
         while not has_room(node_id):
             if not await self._changed(deadline_s):
-                label = self.node.label(node_id)
-                raise BackpressureError(
-                    f"{label} has taken no more messages for {timeout_s:g} s: its window is full. It is stuck, or"
-                    " slower than this process sends; nothing of this message was sent.",
-                    peer=label,
-                )
+                raise self.no_room(node_id, timeout_s)
+
+    def no_room(self, node_id: NodeId, timeout_s: float) -> BackpressureError:
+        """What to raise where a message has waited for room for ``timeout_s``."""
+        label = self.node.label(node_id)
+        return BackpressureError(
+            f"{label} has taken no more messages for {timeout_s:g} s: its window is full. It is stuck, or"
+            " slower than this process sends; nothing of this message was sent.",
+            peer=label,
+        )
 
     async def wait_until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
         """Wait until ``condition()`` holds, looking again whenever something came in; False after ``timeout_s``."""
@@ -183,6 +193,12 @@ class Driver:
                 handle.cancel()
         return not self._closed
 
+    def _went_on(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
+        if self._waiters:
+            self._wake_waiters()
+
     def _wake_waiters(self) -> None:
         for waiter in self._waiters:
             if not waiter.done():
@@ -199,14 +215,11 @@ class Driver:
         """Do what the core has asked for, in order, and schedule what is to be sent."""
         node = self.node
         while node.state.effects:
-            self._do(node.take_effects())
-        if self._waiters:
-            self._wake_waiters()
+            for effect in node.take_effects():
+                self._perform_one(effect)
+        if self.on_change is not None or self._waiters:
+            self._went_on()
         self.schedule_flush()
-
-    def _do(self, effects: list[e.Effect]) -> None:
-        for effect in effects:
-            self._perform_one(effect)
 
     def _perform_one(self, effect: e.Effect) -> None:
         kind = type(effect)
@@ -244,24 +257,29 @@ class Driver:
 
     def _flush(self) -> None:
         self._flush_scheduled = False
+        self._send()
+
+    def _send(self) -> None:
+        self._made = 0
         if self._closed:
             return
         if self.before_flush is not None:
             self.before_flush()
         node = self.node
-        self._do(node.take_effects())
+        if node.state.effects:
+            self.perform()
         now_s = self._loop.time()
         for path, parts in node.transmit(now_s):
             if not self._transport.send(path, parts):
                 node.contacts.send_failed(path)
         if node.state.effects:
             self.perform()
-        elif self._waiters:  # what has left made room
-            self._wake_waiters()
+        elif self.on_change is not None or self._waiters:
+            self._went_on()  # what has left made room
         self._arm()
 
     def _arm(self) -> None:
-        due_s = self.node.wake_s
+        due_s = self.node.state.wake_s
         if self._timer is not None:
             if self._timer_at_s <= due_s:
                 return

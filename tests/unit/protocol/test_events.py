@@ -105,14 +105,14 @@ def test_inbox_finishes_nothing_of_an_earlier_life_of_the_link() -> None:
 
 
 def test_inbox_takes_what_a_sender_that_keeps_to_its_window_may_send() -> None:
-    inbox_with(3).check()
-    inbox_with(1, weight=1_500).check()
+    inbox_with(3).came(1, 1, 0)
+    inbox_with(1, weight=1_500).came(1, 1, 0)
 
 
 @pytest.mark.parametrize("inbox", [inbox_with(6), inbox_with(2, weight=1_000)])
 def test_inbox_refuses_a_sender_that_ignores_its_window(inbox: EventInbox) -> None:
     with pytest.raises(RemoteProtocolError, match="unfinished events") as caught:
-        inbox.check()
+        inbox.came(1, 1, 0)
     assert caught.value.code is WireCode.TOO_LARGE
     inbox.finished(101)
-    inbox.check()
+    inbox.came(1, 1, 0)

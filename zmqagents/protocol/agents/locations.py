@@ -34,6 +34,8 @@ class Locations:
         self._random = random
         self._balancer = Balancer()
         self._known: dict[AgentKey, NodeId] = {}
+        self.version = 0
+        """Grows whenever an answer that ``known`` has given no longer holds."""
 
     def known(self, key: AgentKey) -> NodeId | None:
         """As ``target``, if that has been asked before, or None."""
@@ -99,22 +101,26 @@ class Locations:
             return
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[key] = node_id
+            self.version += 1
+        if self._known.get(key) != node_id:
+            self._known[key] = node_id
+            self.version += 1
 
     def forget(self, key: AgentKey) -> None:
         """Where the agent is, is to be found out anew."""
-        self._known.pop(key, None)
+        if self._known.pop(key, None) is not None:
+            self.version += 1
 
     def node_gone(self, node_id: NodeId) -> None:
         """Nothing is at that node any more."""
         for key in [key for key, where in self._known.items() if where == node_id]:
-            del self._known[key]
+            self.forget(key)
 
     def type_changed(self, agent_type: str) -> None:
         """The pins or the policy of a type have changed."""
         prefix = agent_type + "/"
         for key in [key for key in self._known if key.startswith(prefix)]:
-            del self._known[key]
+            self.forget(key)
 
 
 MAX_HOPS = 4  # SPEC.md section 8.2

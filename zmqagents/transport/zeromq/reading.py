@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
+from typing import cast
 
 import zmq
+import zmq.backend
 
 from zmqagents.protocol.frames import Part
 from zmqagents.protocol.ids import NODE_ID_BYTES
@@ -22,6 +25,7 @@ _CATCH_UP_S = 1.0  # the same after the loop was held up: some 100,000 messages,
 VIEWED_BYTES = 1 << 16
 
 _NOBLOCK = int(zmq.NOBLOCK)
+_POLLIN = int(zmq.POLLIN)
 MONITOR_EVENT = struct.Struct("=hi")  # event, value: zmq_socket_monitor(3)
 
 
@@ -42,6 +46,8 @@ class Reader:
         self._loop = loop
         self._socket = socket
         self._recv = socket.recv
+        self._events = cast("Callable[[], int]", partial(zmq.backend.Socket.get, socket, int(zmq.EVENTS)))
+        """Asking what there is costs half of finding nothing."""
         self._deliver = deliver
         self._on_stray = on_stray
         self._is_late = is_late
@@ -63,7 +69,7 @@ class Reader:
 
         Asking costs less than a turn of the loop. Whatever comes after the question signals the descriptor again.
         """
-        if self._idle and get_int(self._socket, zmq.EVENTS) & zmq.POLLIN:
+        if self._idle and self._events() & _POLLIN:
             self.touch()
 
     def close(self) -> None:
@@ -74,20 +80,23 @@ class Reader:
 
     def _look(self) -> None:
         self._idle = True
-        if self._open and get_int(self._socket, zmq.EVENTS) & zmq.POLLIN:
+        if self._open and self._events() & _POLLIN:
             self._drain()
 
     def _drain(self) -> None:
         self._idle = False  # what is called below sends on the same socket; this loop reads until nothing is left
         finished = False
-        until = monotonic() + (_CATCH_UP_S if self._is_late() else _SLICE_S)
+        began = monotonic()
+        slice_s = _SLICE_S
         try:
             while self._open:
-                if not self._read():
+                if not self._read() or not self._events() & _POLLIN:
                     finished = True
                     break
-                if monotonic() > until:
-                    break
+                if monotonic() - began > slice_s:
+                    if slice_s == _CATCH_UP_S or not self._is_late():
+                        break
+                    slice_s = _CATCH_UP_S
         finally:
             self._idle = True
             if self._open and not finished:  # out of time, or a callback has raised
