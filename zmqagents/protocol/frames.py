@@ -107,6 +107,35 @@ class Probed(NamedTuple):
     connected: bool
 
 
+class Attach(NamedTuple):
+    """Asks a forwarder to relay for the sender (SPEC.md section 12)."""
+
+    lowest: int
+    highest: int
+    cluster: str
+    token: int
+
+
+class Roster(NamedTuple):
+    """Who is attached to the forwarder; ``token`` is that of the ATTACH it answers, 0 if of none."""
+
+    token: int
+    whole: bool
+    """Whether it replaces what the reader knew (in pages, the final one with ``last``); else it is a change."""
+    last: bool
+    attached: list[NodeId]
+    gone: list[NodeId]
+
+
+class Listen(NamedTuple):
+    """Whose gossip the sender wants from the forwarder."""
+
+    whole: bool
+    """Whether it is that of ``nodes`` alone; else theirs too, and not that of those ``dropped``."""
+    nodes: list[NodeId]
+    dropped: list[NodeId]
+
+
 class Request(NamedTuple):
     call_id: CallId
     agent: AgentKey
@@ -213,7 +242,22 @@ class Unknown(NamedTuple):
     kind: int
 
 
-ControlFrame: TypeAlias = Hello | Welcome | Ack | Ping | Pong | Bye | SyncPull | SyncPush | Probe | Probed | Unknown
+ControlFrame: TypeAlias = (
+    Hello
+    | Welcome
+    | Ack
+    | Ping
+    | Pong
+    | Bye
+    | SyncPull
+    | SyncPush
+    | Probe
+    | Probed
+    | Attach
+    | Roster
+    | Listen
+    | Unknown
+)
 DataFrame: TypeAlias = (
     Request
     | Reply
@@ -243,6 +287,9 @@ KINDS: dict[type[tuple[object, ...]], int] = {
     SyncPush: 8,
     Probe: 9,
     Probed: 10,
+    Attach: 11,
+    Roster: 12,
+    Listen: 13,
     Request: 16,
     Reply: 17,
     Error: 18,

@@ -72,6 +72,9 @@ class Node:
             f.SyncPush: self._sync_push,
             f.Probe: self._probe,
             f.Probed: self._probed,
+            f.Attach: self._of_a_forwarder,
+            f.Roster: self._of_a_forwarder,
+            f.Listen: self._of_a_forwarder,
             f.Unknown: self._ignore,
         }
 
@@ -243,6 +246,9 @@ class Node:
         if envelope.destination == ANYONE and isinstance(first, f.Ping):
             self._reply_directly(path, envelope.source, f.Pong(first.token))
             return
+        if envelope.destination == ANYONE:
+            self._reply_directly(path, envelope.source, f.Bye(WireCode.ILLEGAL_NOW, "this is a node, not a forwarder"))
+            raise RemoteProtocolError(WireCode.ILLEGAL_NOW, "it takes this node for a forwarder")
         self._reply_directly(path, envelope.source, f.Bye(WireCode.WRONG_NODE, "another process has this endpoint now"))
         raise RemoteProtocolError(WireCode.WRONG_NODE, f"addressed to {short(envelope.destination)}, which is not here")
 
@@ -350,6 +356,11 @@ class Node:
     def _sync_push(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.SyncPush, now_s: float) -> None:
         del path, envelope
         self._sync.pushed(peer, frame, now_s)
+
+    def _of_a_forwarder(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: Any, now_s: float) -> None:
+        """ATTACH, ROSTER and LISTEN are said between a node and a forwarder (SPEC.md section 12), never on a link."""
+        del peer, path, envelope, now_s
+        raise RemoteProtocolError(WireCode.ILLEGAL_NOW, f"{type(frame).__name__} on a link between nodes")
 
     def _probe(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Probe, now_s: float) -> None:
         del path, envelope
