@@ -152,7 +152,7 @@ class Shell:
         self._flush_scheduled = False
         for path, parts in self.node.transmit(self.now_s):
             if not self._send_raw(path, parts):
-                self.node.contacts.send_failed(path)
+                self.node.contacts.send_failed(path, self.now_s)
         if self.node.state.effects:
             self._settle()
         if self.node.wake_s < self._armed_s:
@@ -251,7 +251,7 @@ class _GossipEvents:
     endpoint: str
 
     def up(self) -> None:
-        self.process.node.contacts.gossip_up(self.endpoint)
+        self.process.node.contacts.gossip_up(self.endpoint, self.process.now_s)
 
     def down(self) -> None:
         self.process.node.contacts.gossip_down(self.endpoint, self.process.now_s)

@@ -47,6 +47,11 @@ class Greeter:
         peer.greet_at_s = now_s + peer.greet_wait_s
         self._state.wake_by(peer.greet_at_s)
 
+    def greet_at_once(self, peer: Peer, now_s: float) -> None:
+        """Send HELLO with the next tick, which is now."""
+        peer.greet_wait_s, peer.greet_at_s = 0.0, now_s
+        self._state.wake_by(now_s)
+
     def hello(self, peer: Peer, path: PathId, session: int, frame: f.Hello, now_s: float) -> bool:
         """Take a HELLO that has passed ``check`` and answer it on ``path``; whether the link is up now."""
         outcome = peer.link.hello(session, frame.known_session)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from zmqagents.errors import RemoteProtocolError, WireCode
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.codec import Delta, Heartbeat, encode_gossip, pack_records, unpack_records
-from zmqagents.protocol.effects import Publish, Strayed
+from zmqagents.protocol.effects import Strayed
 from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.link import Status
 from zmqagents.protocol.listening import Listening
@@ -79,7 +79,7 @@ class Sync:
         if own is old:
             return
         state.replace_record(old, own)
-        state.effects.append(Publish(encode_gossip(Delta(state.node_id, [state.membership.own_encoded]))))
+        state.publish(encode_gossip(Delta(state.node_id, [state.membership.own_encoded])))
         for node_id in state.peers:
             state.dirty[node_id] = None
 
@@ -104,7 +104,7 @@ class Sync:
             beat = Heartbeat(
                 state.node_id, own.version, state.membership.live_count, state.membership.digest, len(state.served)
             )
-            state.effects.append(Publish(encode_gossip(beat)))
+            state.publish(encode_gossip(beat))
             state.membership.expire(now_s)
             if not self.has_enough:
                 self._pull_unsynced(now_s)  # an answer may have been lost with its path

@@ -46,6 +46,9 @@ class Dials(Protocol):
     def dials_to(self, node_id: NodeId) -> list[Dial]:
         """Those to the node."""
 
+    def excuses(self, node_id: NodeId, now_s: float) -> bool:
+        """Whether it is too early to judge the node."""
+
     def listens_to(self, node_id: NodeId) -> bool:
         """Whether the node's heartbeats are to be heard here."""
 
@@ -85,7 +88,9 @@ class Watch:
             self.suspicions.accuse(node_id, now_s)
 
     def is_out_of_reach(self, node_id: NodeId, now_s: float) -> bool:
-        """Whether no connection that we have dialled to the member is up, nor its own with us."""
+        """Whether nothing leads to the member: no connection that we have dialled, its own with us, or a forwarder."""
+        if self._dials.excuses(node_id, now_s):
+            return False
         dials = self._dials.dials_to(node_id)
         peer = self._state.peers.get(node_id)
         if not is_out_of_reach(dials, peer.heard_s if peer is not None else 0.0, now_s):
@@ -190,7 +195,8 @@ class Watch:
         """See to a peer: forget who is no member, dial who is awaited, and free what waits for a path too long."""
         record = self._state.membership.get(peer.node_id)
         if record is None:
-            if peer.dialled is None and now_s - peer.heard_s >= NEVER_UP_AFTER_S:
+            pathless = peer.dialled is None and peer.forwarded is None
+            if pathless and now_s - peer.heard_s >= NEVER_UP_AFTER_S:
                 self._dials.forget(peer.node_id)
             return
         waits = not peer.link.is_quiet() or self._state.pending.unanswered(peer.node_id) > 0

@@ -253,7 +253,7 @@ class Driver:
         now_s = self._loop.time()
         for path, parts in node.transmit(now_s):
             if not self._transport.send(path, parts):
-                node.contacts.send_failed(path)
+                node.contacts.send_failed(path, now_s)
         if node.state.effects:
             self.perform()
         elif self._waiters:  # what has left made room
@@ -317,7 +317,7 @@ class Driver:
 
     def on_gossip_up(self, endpoint: str) -> None:
         """See TransportEvents."""
-        self.node.contacts.gossip_up(endpoint)
+        self.node.contacts.gossip_up(endpoint, self._loop.time())
         self.perform()
 
     def on_gossip_down(self, endpoint: str) -> None:
