@@ -311,6 +311,10 @@ OPTIONAL_BARE_KINDS = range(64, 96)
 OPTIONAL_PAYLOAD_KINDS = range(96, 128)
 
 
+VERSIONS = (1, 1)
+"""Lowest and highest protocol version spoken here; our record says so, and greetings say what it says."""
+
+
 class Envelope(NamedTuple):
     """One decoded multipart message (SPEC.md section 3). ``first`` is 0 for control frames."""
 

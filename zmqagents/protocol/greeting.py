@@ -12,8 +12,7 @@ from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import Record
 from zmqagents.protocol.state import NodeState
 
-VERSIONS = (1, 1)
-"""Lowest and highest protocol version spoken here; our record says so, and greetings say what it says."""
+VERSIONS = f.VERSIONS
 
 REFUSALS = (WireCode.VERSION_MISMATCH, WireCode.WRONG_CLUSTER)
 """Why a peer and we can't talk at all: greeting it again is no use before its path is new."""
