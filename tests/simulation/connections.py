@@ -38,6 +38,9 @@ class Host(Protocol):
     def do(self, callback: Callback) -> None:
         """Run an input of the process, at once or when its program gets to it."""
 
+    def hung_up(self) -> None:
+        """A connection that somebody else had dialled has ended."""
+
 
 class DialEvents(Protocol):
     """Whom a dial tells how it goes."""
@@ -112,6 +115,7 @@ class Connection:
             self.open = False
             self._held.clear()
             self.dial.lost()
+            self.listener.hung_up()
 
 
 class Dial:

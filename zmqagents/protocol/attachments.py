@@ -4,9 +4,9 @@ Promised: a member that some forwarder of ours has attached has a path, and anot
 lost and a second one has it; whoever is at a forwarder and unknown is greeted, all of them in a small cluster, a few in
 a large one; the gossip of a member whose PUB can't be heard is asked for at one forwarder.
 
-Why a forwarder is no seed and no peer: it has no record and no link, so none of their rules fit. Of two forwarders
-that both have a peer the choice depends on the two node ids alone, so that pairs are spread over the forwarders and
-both ends of a pair agree. Rejected: to measure which forwarder is nearer, which would need another clock and another
+Why a forwarder is no seed and no peer: it has no record and no link, so none of their rules fit. A pair stays
+with its forwarder while that works; the choice among several depends on the two node ids alone, so that pairs are
+spread over the forwarders and both ends of a pair agree. Rejected: to measure which forwarder is nearer, which would need another clock and another
 timer for what a user may say by naming one forwarder alone. Rejected: to believe that a node is attached because
 something of it came by the forwarder: it may have died since, and the forwarder would not say so again.
 """
@@ -33,7 +33,8 @@ MAX_FORWARDERS = 16  # each gets all our gossip; two or three are what a deploym
 MAX_ROSTER = 8_192  # the nodes of a table; at one forwarder
 ASK_AGAIN_S = 2.0  # ATTACH, as long as there is no answer
 ASK_LATER_S = 10.0  # the same after a forwarder has said that it takes us not now: it is full, or going
-SILENT_AFTER_S = 3.0  # it says something once a second: a program that hangs while its sockets live relays nothing
+PING_AFTER_S = 1.5  # of hearing nothing from itself, as it may while it relays to us; else it speaks once a second
+SILENT_AFTER_S = 4.0  # a program that hangs while its sockets live relays nothing
 MEET_SOME = 8  # strangers greeted at a time in a large cluster: three of them tell enough, and some may be silent
 MEET_AGAIN_S = 5.0  # who is still unknown then is not reached by the gossip of those who are known
 
@@ -65,6 +66,7 @@ class Attachment:
     """When it is to be asked again."""
     spoke_s: float = 0.0
     """When anything last came from itself."""
+    pinged_s: float = -math.inf
 
 
 class Attachments:
@@ -115,6 +117,10 @@ class Attachments:
         if peer is None or peer.unforwarded_s is None or peer.said_gone:
             return False
         return now_s - peer.unforwarded_s < NEVER_UP_AFTER_S
+
+    def author(self, path: PathId, parts: list[bytes]) -> NodeId | None:
+        """Whose message it is that a forwarder has passed on: of that it has made sure. None on another path."""
+        return parts[0][4:20] if parts and self.owns(path) else None
 
     def endpoint_of(self, path: PathId | None) -> str:
         """Where the forwarder of a path is; empty if it leads to none."""
@@ -200,6 +206,7 @@ class Attachments:
             if isinstance(envelope.frames[0], f.Roster):
                 raise RemoteProtocolError(WireCode.ILLEGAL_NOW, "a ROSTER that is not the forwarder's")
             return False
+        attachment.spoke_s = now_s
         for frame in envelope.frames:
             if isinstance(frame, f.Roster):
                 attachment.forwarder_id = envelope.source
@@ -209,7 +216,6 @@ class Attachments:
         return True
 
     def _roster(self, attachment: Attachment, frame: f.Roster, now_s: float) -> None:
-        attachment.spoke_s = now_s
         told = set(frame.attached) - {self._state.node_id}
         if not frame.whole:
             if attachment.attached:
@@ -268,8 +274,8 @@ class Attachments:
         text = frame.text[:1_000] or "it ends"
         if frame.code in REFUSALS:
             attachment.refused = True
-        wait_s = ASK_AGAIN_S if frame.code == WireCode.ILLEGAL_NOW and attachment.attached else ASK_LATER_S
-        attachment.ask_at_s = math.inf if attachment.refused else now_s + wait_s
+        forgotten = frame.code == WireCode.ILLEGAL_NOW and attachment.attached
+        attachment.ask_at_s = math.inf if attachment.refused else now_s if forgotten else now_s + ASK_LATER_S
         if attachment.attached:
             self._detach(attachment, text, now_s)
         else:
@@ -366,9 +372,9 @@ class Attachments:
                 continue
             wanted = asked[one.path]
             if not one.told:
-                self._say(one.path, f.Listen(True, sorted(wanted), []))  # noqa: FBT003 - in wire order
+                self._say(one.path, f.Listen(True, sorted(wanted), []))
             elif wanted != one.relays:
-                self._say(one.path, f.Listen(False, sorted(wanted - one.relays), sorted(one.relays - wanted)))  # noqa: FBT003
+                self._say(one.path, f.Listen(False, sorted(wanted - one.relays), sorted(one.relays - wanted)))
             one.relays, one.told = wanted, True
 
     # -- time --------------------------------------------------------------------------------------------------
@@ -382,6 +388,9 @@ class Attachments:
             elif one.attached and now_s - one.spoke_s > SILENT_AFTER_S:
                 self._detach(one, f"it has said nothing for {SILENT_AFTER_S:g} s", now_s)
                 self._ask(one, now_s)
+            elif one.attached and now_s - max(one.spoke_s, one.pinged_s) > PING_AFTER_S:
+                one.pinged_s = now_s
+                self._say(one.path, f.Ping(0, 0))
             elif one.dial.up and one.ask_at_s <= now_s:
                 self._ask(one, now_s)
         if self._meet_at_s <= now_s:
@@ -396,7 +405,6 @@ class Attachments:
         attachment.token += 1
         attachment.ask_at_s = now_s + ASK_AGAIN_S
         self._say(attachment.path, f.Attach(*own.protocol, own.cluster, attachment.token))
-        self._state.wake_by(attachment.ask_at_s)
 
     def _say(self, path: int, frame: f.ControlFrame) -> None:
         envelope = f.Envelope(self._state.node_id, ANYONE, 0, 0, 0, 0, [frame])

@@ -26,9 +26,7 @@ from zmqagents.protocol.watch import Watch
 MAX_SEEDS = 1_024
 ASK_AGAIN_S = 2.0  # who is at a seed, as long as nobody has said so
 SEED_RETRY_S = 2.0  # a seed whose node is gone is dialled again no faster than this
-UNHEARD_BEATS = (
-    3.5  # heartbeats that a PUB has missed before a forwarder is asked for them: one may be lost or late
-)
+UNHEARD_BEATS = 3.5  # heartbeats that a PUB has missed before a forwarder is asked for them: one may be lost or late
 
 
 @dataclass(slots=True)
@@ -455,9 +453,9 @@ class Contacts:
 
     def tick(self, now_s: float) -> None:
         """Judge whoever has a connection that is not up, and dial what is due."""
-        self.attachments.tick(now_s)
         if not self.watch.tick(now_s):
             return
+        self.attachments.tick(now_s)
         self._judge_all(now_s)
         self._ask_again(now_s)
         self._dial_sighted(now_s)

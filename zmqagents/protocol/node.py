@@ -189,7 +189,7 @@ class Node:
             if envelope is None and self.contacts.attachments.owns(path) and parts[:1] == [GOSSIP_PREFIX]:
                 self.receive_gossip(parts, now_s, forwarded=True)  # told apart here, at no cost to envelopes
             else:
-                self._strayed(path, envelope, error, now_s)
+                self._strayed(path, self.contacts.attachments.author(path, parts), error, now_s)
 
     def receive_gossip(self, parts: list[bytes], now_s: float, *, forwarded: bool = False) -> None:
         """A gossip message came, from its author's PUB or by a forwarder. What is illegal is told as Strayed."""
@@ -286,11 +286,11 @@ class Node:
             return None
         raise RemoteProtocolError(WireCode.ILLEGAL_NOW, "a stranger starts with HELLO")
 
-    def _strayed(self, path: PathId, envelope: f.Envelope | None, error: RemoteProtocolError, now_s: float) -> None:
+    def _strayed(self, path: PathId, author: NodeId | None, error: RemoteProtocolError, now_s: float) -> None:
         self.state.counters.strays += 1
         peer = self.state.peers.get(path) if isinstance(path, bytes) else self.contacts.peer_of(path)
-        if envelope is not None and self.contacts.attachments.owns(path):
-            peer = self.state.peers.get(envelope.source)
+        if author is not None:
+            peer = self.state.peers.get(author)
         stranger = path if isinstance(path, bytes) else None
         self.state.effects.append(Strayed(peer.node_id if peer is not None else stranger, error.code, str(error)))
         if peer is None or error.code is WireCode.WRONG_NODE:
