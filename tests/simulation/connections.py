@@ -65,14 +65,17 @@ class Connection:
         self._last_s = {dialler.name: 0.0, listener.name: 0.0}
         self._held: list[tuple[Host, Callback]] = []
 
-    def send(self, to: Host, arrive: Callback) -> None:
-        """Have ``arrive`` run at ``to`` after a delay, unless the connection breaks before, or by chance."""
+    def send(self, to: Host, arrive: Callback, *, sure: bool = False) -> None:
+        """Have ``arrive`` run at ``to`` after a delay, unless the connection breaks before, or, if not ``sure``, by chance.
+
+        What a forwarder and a node say to each other is sure; what it relays may not fit in its queues.
+        """
         network = self._network
         at_s = max(network.now_s + self._base_s + network.delay_s(), self._last_s[to.name])
         if self.dial.kind == "gossip":
             if network.happens("gossip-loss", network.gossip_loss):
                 return
-        elif network.is_rough:
+        elif network.is_rough and not sure:
             if network.happens("dup", network.duplication):
                 self._schedule(to, arrive, at_s + network.random.uniform(0, LATE_S))
             if network.happens("loss", network.loss):

@@ -44,7 +44,7 @@ class Forwarder(Program):
             for node_id, parts in sends:
                 connection = self._accepted.get(node_id)
                 if connection is not None and connection.open:
-                    answer(connection, parts)
+                    answer(connection, parts, sure=parts[0][4:20] == self.node_id)
                 else:
                     self.relay.unreachable(node_id, self.network.now_s)
         self.relay.take_news()

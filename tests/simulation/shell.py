@@ -10,7 +10,7 @@ from tests.simulation.network import Network
 from tests.simulation.program import Program
 from zmqagents.protocol import effects as e
 from zmqagents.protocol.events import Sent
-from zmqagents.protocol.ids import NodeId, PathId
+from zmqagents.protocol.ids import ANYONE, NodeId, PathId
 from zmqagents.protocol.node import Node
 from zmqagents.protocol.records import Record
 from zmqagents.protocol.state import NodeLimits
@@ -98,7 +98,8 @@ class Shell(Program):
         self.network.envelopes += 1
         if isinstance(path, int):
             listener = connection.listener
-            connection.send(listener, lambda: accept(listener, self.node_id, connection, parts))
+            sure = self.node.contacts.attachments.owns(path) and parts[0][22:38] == ANYONE
+            connection.send(listener, lambda: accept(listener, self.node_id, connection, parts), sure=sure)
         else:
             answer(connection, parts)
         return True
@@ -151,7 +152,7 @@ def accept(listener: object, source: NodeId, connection: Connection, parts: list
     listener.accept(source, connection, parts)
 
 
-def answer(connection: Connection, parts: list[bytes]) -> None:
+def answer(connection: Connection, parts: list[bytes], *, sure: bool = False) -> None:
     """Send a message from a ROUTER, on the connection on which the other side was heard."""
     dialler, dial = connection.dialler, connection.dial
     assert isinstance(dialler, Shell)
@@ -161,7 +162,7 @@ def answer(connection: Connection, parts: list[bytes]) -> None:
         if path is not None:
             dialler.receive(path, parts)
 
-    connection.send(dialler, arrive)
+    connection.send(dialler, arrive, sure=sure)
 
 
 @dataclass
