@@ -66,9 +66,9 @@ class Connection:
         self._held: list[tuple[Host, Callback]] = []
 
     def send(self, to: Host, arrive: Callback, *, sure: bool = False) -> None:
-        """Have ``arrive`` run at ``to`` after a delay, unless the connection breaks before, or, if not ``sure``, by chance.
+        """Have ``arrive`` run at ``to`` after a delay, unless the connection breaks before, or by chance.
 
-        What a forwarder and a node say to each other is sure; what it relays may not fit in its queues.
+        What a forwarder and a node say to each other is ``sure``; what is relayed may not fit in its queues.
         """
         network = self._network
         at_s = max(network.now_s + self._base_s + network.delay_s(), self._last_s[to.name])

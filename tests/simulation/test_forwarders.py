@@ -128,8 +128,7 @@ def test_calls_go_on_when_one_of_two_forwarders_dies_and_comes_back_and_the_othe
         work(0.5)
     network.run(10)
     assert answered(calls)
-    assert [event for event in b.heard] == sorted(set(b.heard), key=list(b.heard).index)
-    assert len(b.heard) == len(calls) // 2
+    assert len(b.heard) == len(set(b.heard)) == len(calls) // 2
     assert a.node.state.counters.resets == b.node.state.counters.resets == 0
 
 
@@ -139,6 +138,7 @@ def test_pair_stays_with_its_forwarder_when_another_comes(network: Network) -> N
     b.attach("f1", "f2")
     f1 = Forwarder(network, "f1")
     network.run_until(lambda: converged([a, b]), within_s=2.0)
+    network.run(0.2)
     f2 = Forwarder(network, "f2")
     network.run_until(lambda: f2.has(a, b), within_s=2.0)
     network.run(5)

@@ -4,11 +4,11 @@ Promised: a member that some forwarder of ours has attached has a path, and anot
 lost and a second one has it; whoever is at a forwarder and unknown is greeted, all of them in a small cluster, a few in
 a large one; the gossip of a member whose PUB can't be heard is asked for at one forwarder.
 
-Why a forwarder is no seed and no peer: it has no record and no link, so none of their rules fit. A pair stays
-with its forwarder while that works; the choice among several depends on the two node ids alone, so that pairs are
-spread over the forwarders and both ends of a pair agree. Rejected: to measure which forwarder is nearer, which would need another clock and another
-timer for what a user may say by naming one forwarder alone. Rejected: to believe that a node is attached because
-something of it came by the forwarder: it may have died since, and the forwarder would not say so again.
+Why a forwarder is no seed and no peer: it has no record and no link, so none of their rules fit. A pair stays with its
+forwarder while that works; the choice among several depends on the two node ids alone, so that pairs are spread over
+the forwarders and both ends of a pair agree. Rejected: to measure which forwarder is nearer, which would need another
+clock and another timer for what a user may say by naming one forwarder alone. Rejected: to believe that a node is
+attached because something of it came by the forwarder: it may have died since, and the forwarder would not say so.
 """
 
 from __future__ import annotations

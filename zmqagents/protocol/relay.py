@@ -484,4 +484,4 @@ def _keep_s(node_id: NodeId) -> float:
 
 def _on_grid(at_s: float) -> float:
     """The same or a little later: for a thousand nodes, each with its own time, the shell wakes 20 times a second."""
-    return math.ceil(at_s / _GRID_S) * _GRID_S
+    return max(at_s, math.ceil(at_s / _GRID_S) * _GRID_S)  # the product may be rounded to less
