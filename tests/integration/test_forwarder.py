@@ -224,11 +224,6 @@ async def test_node_with_another_key_or_none_is_not_let_in_and_one_line_says_so(
     assert not relay_of(forwarder).attached
 
 
-async def test_second_key_is_taken_while_keys_are_changed(lab: Lab) -> None:
-    forwarder = await lab.forwarder(cluster_key=KEY, other_cluster_key=OTHER_KEY)
-    await lab.attached(forwarder, key=KEY)
-
-
 async def test_forwarder_whose_port_is_taken_says_what_to_do(lab: Lab) -> None:
     first = await lab.forwarder()
     with pytest.raises(ConfigError, match=r"--bind tcp://127.0.0.1:\d+: the port is taken"):
