@@ -254,10 +254,11 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if insecure not in ("0", "1"):
             raise ConfigError(f"ZMQAGENTS_INSECURE_LAN={insecure!r}: write 1 or 0")
         found["insecure_lan"] = insecure == "1"
-    return {**found, **_keys_from_environment(environment)}
+    return {**found, **keys_from_environment(environment)}
 
 
-def _keys_from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def keys_from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """``cluster_key`` and ``other_cluster_key`` as far as they are given. ConfigError if they can't be read."""
     given = {
         name: environment[variable].strip()
         for variable, name in _KEY_VARIABLES.items()
@@ -268,24 +269,22 @@ def _keys_from_environment(environment: Mapping[str, str]) -> dict[str, str]:
         return given
     if given:
         raise ConfigError("ZMQAGENTS_CLUSTER_KEY_FILE is set beside keys in the environment; unset one or the other")
-    lines = _read_keys(path)
-    return dict(zip(_KEY_VARIABLES.values(), lines, strict=False))
+    return keys_from_file(path, f"ZMQAGENTS_CLUSTER_KEY_FILE={path!r}")
 
 
-def _read_keys(path: str) -> list[str]:
-    """The lines of a key file that are not empty: one or two."""
+def keys_from_file(path: str, setting: str) -> dict[str, str]:
+    """The same from the lines of a file that are not empty: one or two. ConfigError, naming ``setting``."""
     try:
         with Path(path).open("rb") as file:
             content = file.read(_MAX_KEY_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"ZMQAGENTS_CLUSTER_KEY_FILE={path!r} can't be read: {error.strerror}") from None
+        raise ConfigError(f"{setting} can't be read: {error.strerror}") from None
     lines = content.decode("utf-8", "replace").split()
     if len(content) > _MAX_KEY_FILE_BYTES or not 1 <= len(lines) <= len(_KEY_VARIABLES):
         raise ConfigError(
-            f"ZMQAGENTS_CLUSTER_KEY_FILE={path!r} is not a file with one key, or, while keys are changed, two lines"
-            " with a key each"
+            f"{setting} is not a file with one key, or, while keys are changed, two lines with a key each"
         )
-    return lines
+    return dict(zip(_KEY_VARIABLES.values(), lines, strict=False))
 
 
 def check_weight(weight: object) -> None:

@@ -123,6 +123,8 @@ class Stray(NamedTuple):
 @dataclass(slots=True)
 class _Node:
     sent_s: float
+    stale: bool = False
+    """What it knows of the roster may be wrong."""
     missing: dict[NodeId, None] = field(default_factory=dict)
     """Destinations it has written to that are not attached, of which it is to be told."""
 
@@ -202,6 +204,13 @@ class Relay:
         """What was to be sent to the node could not be: it has no connection any more."""
         self._now_s = now_s
         self._detach(node_id, "its connection has ended")
+
+    def overflowed(self, node_id: NodeId, now_s: float) -> None:
+        """Something for the node was dropped, because it reads too slowly: it is told who is attached anew, later."""
+        self._now_s = now_s
+        node = self._nodes.get(node_id)
+        if node is not None:
+            node.stale = True
 
     def disconnected(self, now_s: float) -> None:
         """Some connection has ended: find out whose."""
@@ -444,7 +453,10 @@ class Relay:
             if nodes.get(node_id) is not node or self.draining:
                 heapq.heappop(keeps)
                 continue
-            if node.sent_s + _keep_s(node_id) <= self._now_s:
+            if node.stale:
+                node.stale = False
+                self._list_to(node_id, 0)
+            elif node.sent_s + _keep_s(node_id) <= self._now_s:
                 self._say(node_id, [_NO_CHANGE])
             heapq.heapreplace(keeps, (node.sent_s + _keep_s(node_id), life, node_id, node))
 
