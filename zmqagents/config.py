@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -24,6 +25,9 @@ POLICIES = ("by_key", "rebalance", "least_loaded", "round_robin", "random", "loc
 
 _KEY_VARIABLES = {"ZMQAGENTS_CLUSTER_KEY": "cluster_key", "ZMQAGENTS_OTHER_CLUSTER_KEY": "other_cluster_key"}
 _MAX_KEY_FILE_BYTES = 4_096  # two keys of the largest size, and line ends
+
+_FORWARDER = re.compile(r"tcp://(?:\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^\s:/@\[\]]+):(\d{1,5})")
+_MAX_PORT = 65_535
 
 _ABOVE_0 = math.ulp(0.0)
 
@@ -66,6 +70,10 @@ class RuntimeConfig:
     seeds: tuple[str, ...] = ()
     """``tcp://host:port`` of processes to ask; a name with several addresses means all of them. They are used besides
     mDNS. Environment: ``ZMQAGENTS_SEEDS``, separated by commas."""
+    broker_url: str | None = None
+    """Forwarders to attach to: ``tcp://host:port``, or several, separated by commas; a name with several addresses
+    means all of them. Processes that attach to the same forwarder find each other there, and talk through it where they
+    can't directly. None or empty: there is none. Environment: ``BROKER_URL``."""
     listen: tuple[str, ...] = LOOPBACK
     """Addresses to listen on. Without a cluster key only loopback addresses are accepted, unless ``insecure_lan``."""
     insecure_lan: bool = False
@@ -119,6 +127,7 @@ class RuntimeConfig:
         if not isinstance(self.insecure_lan, bool):
             raise ConfigError(f"insecure_lan={self.insecure_lan!r}: write True or False")
         self._check_keys()
+        self.forwarders()
         _check_listen(self.listen, open_to_all=self.insecure_lan, keyed=self.cluster_key is not None)
         _check_number("port", self.port, 0, 65_535, "write 0 for a free port, or a number from 1 to 65535", whole=True)
         for name in ("discovery_timeout_s", "join_timeout_s", "send_timeout_s", "drain_timeout_s", "cancel_grace_s"):
@@ -143,6 +152,18 @@ class RuntimeConfig:
             check_key(self.other_cluster_key, "other_cluster_key")
             if self.cluster_key is None:
                 raise ConfigError("other_cluster_key is set without cluster_key; while keys are changed, set both")
+
+    def forwarders(self) -> tuple[str, ...]:
+        """The endpoints of ``broker_url``, each once. ConfigError, saying what to write."""
+        given = [endpoint.strip() for endpoint in (self.broker_url or "").split(",") if endpoint.strip()]
+        for endpoint in given:
+            matched = _FORWARDER.fullmatch(endpoint)
+            if matched is None or not 1 <= int(matched[1]) <= _MAX_PORT:
+                raise ConfigError(
+                    f"broker_url={self.broker_url!r:.200}: write tcp://host:port of a forwarder, or several of them"
+                    " separated by commas; leave it out to run without a forwarder"
+                )
+        return tuple(dict.fromkeys(given))
 
     def curve_secrets(self) -> tuple[bytes, ...]:
         """The secret CURVE keys to listen and dial with, the one to listen with first; none without a cluster key."""
@@ -175,6 +196,7 @@ class Settings(TypedDict, total=False):
     discovery: str
     interfaces: str | Sequence[str]
     seeds: str | Sequence[str]
+    broker_url: str | None
     listen: str | Sequence[str]
     insecure_lan: bool
     cluster_key: str | None
@@ -207,25 +229,10 @@ def make_config(settings: Mapping[str, Any], environment: Mapping[str, str] | No
     for name in ("seeds", "listen", "interfaces"):
         if name in merged:
             merged[name] = _texts(name, merged[name])
-    for name in ("cluster", "instance_id", "discovery"):
-        if not isinstance(merged.get(name, ""), str):
+    for name in ("cluster", "instance_id", "discovery", "broker_url"):
+        if not isinstance(merged.get(name) or "", str):
             raise ConfigError(f"{name}={merged[name]!r}: write a text")
     return RuntimeConfig(**merged)
-
-
-def check_broker_url(url: str) -> None:
-    """Raises ConfigError: says what to write instead of ``url``."""
-    scheme, separator, rest = str(url).partition("://")
-    if separator and scheme == "tcp" and rest:
-        raise ConfigError(
-            f"broker_url={url!r}: this version of zmqagents has no forwarder to attach to. Leave broker_url out"
-            " (processes find each other by themselves), or name processes to ask:"
-            f" seeds=[{url.split(',', maxsplit=1)[0]!r}]"
-        )
-    raise ConfigError(
-        f"broker_url={url!r}: write tcp://host:port, or several of them separated by commas; leave it out to run"
-        " without a broker"
-    )
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -234,6 +241,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         ("ZMQAGENTS_CLUSTER", "cluster"),
         ("INSTANCE_ID", "instance_id"),
         ("ZMQAGENTS_DISCOVERY", "discovery"),
+        ("BROKER_URL", "broker_url"),
     ):
         if environment.get(variable):
             found[name] = environment[variable]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from zmqagents.config import POLICIES, Placement, RuntimeConfig, Settings, check_broker_url, make_config
+from zmqagents.config import POLICIES, Placement, RuntimeConfig, Settings, make_config
 from zmqagents.errors import ConfigError
 from zmqagents.keys import curve_secret, make_key
 from zmqagents.protocol.placement import Policy
@@ -61,7 +61,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         ({name: -1}, f"{name}=-1: write a number of seconds, 0 or more")
         for name in ("discovery_timeout_s", "join_timeout_s", "send_timeout_s", "drain_timeout_s", "cancel_grace_s")
     ),
-    ({"clutser": "x"}, "unknown setting 'clutser'; the settings are call_timeout_s, cancel_grace_s, cluster"),
+    (
+        {"clutser": "x"},
+        "unknown setting 'clutser'; the settings are broker_url, call_timeout_s, cancel_grace_s, cluster",
+    ),
 ]
 
 
@@ -273,14 +276,28 @@ def test_config_cannot_be_changed() -> None:
         RuntimeConfig().port = 1  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("url", ["broker:50051", "http://broker:1", "tcp://", "broker", "ipc:///tmp/x"])
+@pytest.mark.parametrize(
+    "url",
+    ["broker:50051", "http://broker:1", "tcp://", "broker", "ipc:///tmp/x", "tcp://a:0", "tcp://a:65536", "tcp://a"],
+)
 def test_broker_url_of_another_kind_says_what_to_write(url: str) -> None:
     with pytest.raises(
-        ConfigError, match=rf"^broker_url='{re.escape(url)}': write tcp://host:port, or several of them"
+        ConfigError, match=rf"^broker_url='{re.escape(url)}': write tcp://host:port of a forwarder, or several of them"
     ):
-        check_broker_url(url)
+        RuntimeConfig(broker_url=url)
 
 
-def test_broker_url_says_what_to_write_while_there_is_no_forwarder() -> None:
-    with pytest.raises(ConfigError, match=r"Leave broker_url out .* seeds=\['tcp://a:1'\]"):
-        check_broker_url("tcp://a:1,tcp://b:2")
+def test_broker_url_names_forwarders_each_once() -> None:
+    config = RuntimeConfig(broker_url="tcp://a:1, tcp://[::1]:2,tcp://a:1,")
+    assert config.forwarders() == ("tcp://a:1", "tcp://[::1]:2")
+
+
+@pytest.mark.parametrize("url", [None, "", " "])
+def test_no_broker_url_names_no_forwarder(url: str | None) -> None:
+    assert RuntimeConfig(broker_url=url).forwarders() == ()
+
+
+def test_broker_url_comes_from_the_environment_unless_an_argument_takes_its_place() -> None:
+    environment = {"BROKER_URL": "tcp://a:1"}
+    assert make_config({}, environment).forwarders() == ("tcp://a:1",)
+    assert make_config({"broker_url": ""}, environment).forwarders() == ()

@@ -89,6 +89,9 @@ class Attachments:
         self._meet_at_s = math.inf
         state.forwarder_of = self.path_to
 
+    def __len__(self) -> int:
+        return len(self._all)
+
     # -- what others ask ---------------------------------------------------------------------------------------
 
     def owns(self, path: PathId) -> bool:

@@ -236,11 +236,19 @@ class Driver:
                 short(effect.old),
                 effect.instance_id,
             )
-        elif isinstance(effect, e.PeerRefused):
-            logger.error("%s and this process can't talk: %s", self.node.label(effect.peer), effect.text)
         elif isinstance(effect, e.Strayed):
             label = "an unknown sender" if effect.peer is None else self.node.label(effect.peer)
             self._strays.report(label, effect.text, self._loop.time())
+        else:
+            self._log(effect)
+
+    def _log(self, effect: e.Effect) -> None:
+        if isinstance(effect, e.PeerRefused):
+            logger.error("%s and this process can't talk: %s", self.node.label(effect.peer), effect.text)
+        elif isinstance(effect, e.ForwarderGained):
+            logger.info("attached to the forwarder at %s", effect.endpoint)
+        elif isinstance(effect, e.ForwarderLost):
+            logger.warning("the forwarder at %s is not used: %s", effect.endpoint, effect.text)
 
     def _flush(self) -> None:
         self._flush_scheduled = False
