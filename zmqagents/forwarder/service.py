@@ -12,7 +12,8 @@ from typing import Any
 from zmqagents.forwarder.health import HealthServer
 from zmqagents.forwarder.settings import ForwarderSettings, parse_health
 from zmqagents.protocol.ids import NodeId, make_node_id, short
-from zmqagents.protocol.relay import Attached, Detached, Refused, Relay, RelayLimits, Stray
+from zmqagents.protocol.relay import Relay
+from zmqagents.protocol.relay_state import Attached, Detached, Refused, RelayLimits, Stray
 from zmqagents.transport.base import TransportOptions
 from zmqagents.transport.strays import StrayLog
 from zmqagents.transport.zeromq.relay_socket import RelaySocket

@@ -10,17 +10,9 @@ from zmqagents.errors import WireCode
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.codec import Delta, Heartbeat, decode_envelope, encode_envelope, encode_gossip
 from zmqagents.protocol.ids import ANYONE, NodeId
-from zmqagents.protocol.relay import (
-    COALESCE_S,
-    KEEP_S,
-    PROBE_AGAIN_S,
-    Attached,
-    Detached,
-    Refused,
-    Relay,
-    RelayLimits,
-    Stray,
-)
+from zmqagents.protocol.relay import Relay
+from zmqagents.protocol.relay_state import Attached, Detached, Refused, RelayLimits, Stray
+from zmqagents.protocol.rosters import COALESCE_S, KEEP_S, PROBE_AGAIN_S
 
 FORWARDER = b"forwarder".ljust(16, b".")
 CLUSTER = "tests"
