@@ -18,7 +18,7 @@ from zmqagents.protocol.liveness import GossipDials, is_out_of_reach
 from zmqagents.protocol.membership import Change, MemberChange
 from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import Record
-from zmqagents.protocol.shortcuts import TRY_S, Shortcuts
+from zmqagents.protocol.shortcuts import Shortcuts
 from zmqagents.protocol.sightings import Sightings
 from zmqagents.protocol.state import NodeState
 from zmqagents.protocol.watch import Watch
@@ -72,7 +72,7 @@ class Contacts:
         self._seeds: dict[str, _Seed] = {}
         self._graves = Graves()
         self.attachments = Attachments(state, greeter, self._forwarder_lost)
-        self._shortcuts = Shortcuts()
+        self.shortcuts = Shortcuts(state, self)
         self.watch = Watch(state, self, bury)
         self._seeds_at_s = 0.0
 
@@ -102,7 +102,7 @@ class Contacts:
         if peer.path is not None or peer.dialled is not None or not endpoints:
             return
         if peer.met_by_forwarder:
-            self._try_shortcut(peer, now_s)
+            self.shortcuts.attempt(peer, now_s)
             return
         for path, entry in self._dials.items():
             sought = entry.sought in (None, peer.node_id)
@@ -145,7 +145,7 @@ class Contacts:
             self._close_grave(self._graves.fill(entry.grave))
             return
         if node_id == self._state.node_id or entry.shortcut not in (None, node_id):
-            self._abandon(path, entry, now_s)
+            self.abandon(path, now_s)
             return
         entry.grave = entry.shortcut = None
         self._end_shortcut(node_id)
@@ -168,7 +168,7 @@ class Contacts:
             return
         peer = self._state.peers.get(entry.node_id)
         if peer is not None and peer.met_by_forwarder:  # its endpoints need not hold here
-            self._leave_direct(peer, now_s)
+            self.leave_direct(peer, now_s)
         elif self._state.membership.get(entry.node_id) is not None:
             self._bury(entry.node_id, now_s)
         else:
@@ -245,7 +245,7 @@ class Contacts:
         entry.dial.succeeded()
         if entry.node_id is None:
             if self._is_dialled_otherwise(path, entry):  # a ROUTER keeps the newer of two, and both would be dialled
-                self._abandon(path, entry, now_s)
+                self.abandon(path, now_s)
             else:
                 self._ask_who(path, entry, now_s)
             return
@@ -287,7 +287,7 @@ class Contacts:
         if not entry.dial.refused:
             return
         if entry.sought is not None:
-            self._abandon(path, entry, now_s)
+            self.abandon(path, now_s)
         if entry.node_id is None:
             return
         if self._state.membership.get(entry.node_id) is not None:
@@ -304,7 +304,7 @@ class Contacts:
             if seed.path == path:
                 seed.path = new
         self._graves.path_switched(path, new)
-        self._shortcuts.path_switched(path, new)
+        self.shortcuts.path_switched(path, new)
         if entry.node_id is not None:
             self._state.peer(entry.node_id).dialled = new
         return new
@@ -331,51 +331,37 @@ class Contacts:
 
     def _forwarder_lost(self, node_id: NodeId, now_s: float) -> None:
         """No forwarder has the member any more: what its dials have shown until now is too old to count."""
-        for dial in (self._gossip.get(node_id), self._data_dial(node_id)):
+        for dial in (self._gossip.get(node_id), self.data_dial(node_id)):
             if dial is not None:
                 dial.restart(now_s)
 
-    def _try_shortcut(self, peer: Peer, now_s: float) -> None:
-        """Dial a member that is reached by a forwarder, or was, if it is time."""
-        record = self._state.membership.get(peer.node_id)
-        if record is None or not record.endpoints or peer.dialled is not None or peer.accepted:
-            return
-        if self._shortcuts.due(peer.node_id, now_s, pathless=peer.path is None):
-            path = self._dial(record.endpoints, None, now_s, shortcut=peer.node_id)
-            self._shortcuts.begun(peer.node_id, path, now_s)
+    def abandon(self, path: int, now_s: float) -> None:
+        """Hang up where who is looked for is not."""
+        sought = self._dials[path].shortcut
+        if sought is not None:
+            self.shortcuts.failed(sought, now_s)
+        self._hang_up(path)
 
-    def _tend_shortcuts(self, now_s: float) -> None:
-        for path in self._shortcuts.late(now_s):
-            self._abandon(path, self._dials[path], now_s)
-        for peer in self._state.peers.values():
-            if peer.forwarded is None and peer.unforwarded_s is None:
-                continue
-            dial = self._data_dial(peer.node_id)
-            if dial is not None and peer.forwarded is not None and not dial.up and now_s - dial.since_s >= TRY_S:
-                self._leave_direct(peer, now_s)
-            self._try_shortcut(peer, now_s)
-
-    def _leave_direct(self, peer: Peer, now_s: float) -> None:
+    def leave_direct(self, peer: Peer, now_s: float) -> None:
         """End the direct dial to a member that is reached by a forwarder; it is tried again later."""
         was = peer.path
         if peer.dialled is not None:
             self._hang_up(peer.dialled)
-        self._shortcuts.failed(peer.node_id, now_s)
+        self.shortcuts.failed(peer.node_id, now_s)
         if peer.path is not None and peer.path != was:
             self._greeter.greet(peer, peer.path, now_s)
 
-    def _abandon(self, path: int, entry: _DataDial, now_s: float) -> None:
-        """Hang up where who is looked for is not."""
-        if entry.shortcut is not None:
-            self._shortcuts.failed(entry.shortcut, now_s)
-        self._hang_up(path)
-
     def _end_shortcut(self, node_id: NodeId) -> None:
-        path = self._shortcuts.drop(node_id)
+        path = self.shortcuts.drop(node_id)
         if path is not None and self._dials[path].node_id is None and self._dials[path].shortcut is not None:
             self._hang_up(path)
 
-    def _data_dial(self, node_id: NodeId) -> Dial | None:
+    def dial_shortcut(self, node_id: NodeId, endpoints: tuple[str, ...], now_s: float) -> int:
+        """Dial where the member may be; returns the path, which leads to nobody yet."""
+        return self._dial(endpoints, None, now_s, shortcut=node_id)
+
+    def data_dial(self, node_id: NodeId) -> Dial | None:
+        """Our DEALER to the node, if there is one."""
         peer = self._state.peers.get(node_id)
         entry = self._dials.get(peer.dialled) if peer is not None and peer.dialled is not None else None
         return entry.dial if entry is not None else None
@@ -403,7 +389,7 @@ class Contacts:
         """The connection with a member's PUB is complete."""
         for node_id, dial in self._gossip.at(endpoint):
             dial.succeeded()
-            self._shortcuts.hurry(node_id, now_s)
+            self.shortcuts.hurry(node_id, now_s)
 
     def gossip_down(self, endpoint: str, now_s: float) -> None:
         """The connection with a member's PUB was lost."""
@@ -425,7 +411,7 @@ class Contacts:
 
     def dials_to(self, node_id: NodeId) -> list[Dial]:
         """See watch.Dials."""
-        gossip, data = self._gossip.get(node_id), self._data_dial(node_id)
+        gossip, data = self._gossip.get(node_id), self.data_dial(node_id)
         forwarded = self.attachments.evidence(node_id)
         if forwarded is not None:  # its endpoints need not hold here: what was never found there tells nothing
             peer = self._state.peers.get(node_id)
@@ -461,7 +447,7 @@ class Contacts:
         self._dial_sighted(now_s)
         self._redial_seeds(now_s)
         self._dial_graves(now_s)
-        self._tend_shortcuts(now_s)
+        self.shortcuts.tend(now_s)
         self.attachments.listen(lambda node_id: self._hears(node_id, now_s))
 
     def _ask_who(self, path: int, entry: _DataDial, now_s: float) -> None:

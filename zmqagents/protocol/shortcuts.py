@@ -9,8 +9,12 @@ said who it is; only then it is the peer's path, and tells anything of its life.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
+from zmqagents.protocol.dialer import Dial
 from zmqagents.protocol.ids import NodeId
+from zmqagents.protocol.peers import Peer
+from zmqagents.protocol.state import NodeState
 
 MAX_TRIES = 16  # sockets that dial at a time: a thousand members behind NAT need not be tried at once
 TRY_S = 5.0  # two handshakes of 2 s
@@ -27,14 +31,57 @@ class _Try:
     path: int | None = None
 
 
+class Sockets(Protocol):
+    """What dials."""
+
+    def dial_shortcut(self, node_id: NodeId, endpoints: tuple[str, ...], now_s: float) -> int:
+        """Dial where the member may be; returns the path, which leads to nobody yet."""
+
+    def abandon(self, path: int, now_s: float) -> None:
+        """End such a dial; ``failed`` follows."""
+
+    def data_dial(self, node_id: NodeId) -> Dial | None:
+        """Our DEALER to the node, if there is one."""
+
+    def leave_direct(self, peer: Peer, now_s: float) -> None:
+        """End our DEALER to a peer; ``failed`` follows."""
+
+
 class Shortcuts:
     """The dials that are under way, and when the next ones are due; one entry for each such member."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: NodeState, sockets: Sockets) -> None:
+        self._state = state
+        self._sockets = sockets
         self._tries: dict[NodeId, _Try] = {}
         self._under_way = 0
 
-    def due(self, node_id: NodeId, now_s: float, *, pathless: bool) -> bool:
+    def tend(self, now_s: float) -> None:
+        """End the dials that lead nowhere, and begin those that are due."""
+        if self._under_way:
+            late = [one.path for one in self._tries.values() if one.path is not None and one.at_s <= now_s]
+            for path in late:
+                self._sockets.abandon(path, now_s)
+        for peer in self._state.peers.values():
+            if not peer.met_by_forwarder:
+                continue
+            dial = self._sockets.data_dial(peer.node_id)
+            if dial is not None and peer.forwarded is not None and not dial.up and now_s - dial.since_s >= TRY_S:
+                self._sockets.leave_direct(peer, now_s)
+            self.attempt(peer, now_s)
+
+    def attempt(self, peer: Peer, now_s: float) -> None:
+        """Dial a member that is reached by a forwarder, or was, if it is time."""
+        record = self._state.membership.get(peer.node_id)
+        if record is None or not record.endpoints or peer.dialled is not None or peer.accepted:
+            return
+        if self._due(peer.node_id, now_s, pathless=peer.path is None):
+            path = self._sockets.dial_shortcut(peer.node_id, record.endpoints, now_s)
+            one = self._tries.setdefault(peer.node_id, _Try(now_s))
+            one.path, one.at_s = path, now_s + TRY_S
+            self._under_way += 1
+
+    def _due(self, node_id: NodeId, now_s: float, *, pathless: bool) -> bool:
         """Whether to dial the member now; ``pathless``: it has no path at all."""
         if self._under_way >= MAX_TRIES:
             return False
@@ -44,18 +91,6 @@ class Shortcuts:
         if known.path is not None:
             return False
         return known.at_s <= now_s or (pathless and now_s - known.ended_s >= SOON_S)
-
-    def begun(self, node_id: NodeId, path: int, now_s: float) -> None:
-        """The member is dialled on ``path``."""
-        known = self._tries.setdefault(node_id, _Try(now_s))
-        known.path, known.at_s = path, now_s + TRY_S
-        self._under_way += 1
-
-    def late(self, now_s: float) -> list[int]:
-        """The paths of dials that have taken too long."""
-        if not self._under_way:
-            return []
-        return [one.path for one in self._tries.values() if one.path is not None and one.at_s <= now_s]
 
     def path_switched(self, old: int, new: int) -> None:
         """What was dialled on ``old`` is so on ``new``."""
