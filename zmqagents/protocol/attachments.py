@@ -32,8 +32,6 @@ from zmqagents.protocol.state import NodeState
 MAX_FORWARDERS = 16  # each gets all our gossip; two or three are what a deployment needs
 MAX_ROSTER = 8_192  # the nodes of a table; at one forwarder
 ASK_AGAIN_S = 2.0  # ATTACH, as long as there is no answer
-REFRESH_S = 30.0  # the listing is asked for anew: a change may have found its queue full
-REFRESH_PER_NODE_S = 0.1  # later in a large cluster: a thousand listings of a thousand nodes each take 130 kB/s
 ASK_LATER_S = 10.0  # the same after a forwarder has said that it takes us not now: it is full, or going
 PING_AFTER_S = 1.5  # of hearing nothing from itself, as it may while it relays to us; else it speaks once a second
 SILENT_AFTER_S = 4.0  # a program that hangs while its sockets live relays nothing
@@ -235,13 +233,12 @@ class Attachments:
         page, attachment.page = attachment.page, set()
         gained, gone = page - attachment.roster, attachment.roster - page
         attachment.roster = page
-        attachment.ask_at_s = now_s + REFRESH_S + REFRESH_PER_NODE_S * len(page)
         if not attachment.attached:
             self._attach(attachment, now_s)
         self._changed(attachment, gained, gone, now_s, said_gone=bool(page))
 
     def _attach(self, attachment: Attachment, now_s: float) -> None:
-        attachment.attached, attachment.told = True, False
+        attachment.attached, attachment.told, attachment.ask_at_s = True, False, math.inf
         older = [one for one in self._serving if one.forwarder_id == attachment.forwarder_id]
         self._serving = sorted([*self._serving, attachment], key=lambda one: one.forwarder_id)
         for one in older:  # its ROUTER has given our routing id to the newer connection
