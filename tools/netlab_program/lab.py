@@ -4,8 +4,8 @@ Nothing of this machine's own network is touched: the bridges have a namespace t
 arrive, so neither side is told anything, as with a pulled cable; it may be one-way. A broken connection is reset
 instead, as by a router that has forgotten it, while new ones are let through.
 
-All names begin with ``zmqa-``, so whatever was left behind can be found, and removed by ``remove``. What a lab is can be
-read from the namespaces alone: two commands that work on one lab share no file.
+All names begin with ``zmqa-``, so whatever was left behind can be found, and removed by ``remove``. What a lab is can
+be read from the namespaces alone: two commands that work on one lab share no file.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def perform(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int
     if options.command == "exec":
         command = [*lab.inside(options.host), *_command(parser, options.argv)]
         sys.stdout.flush()
-        os.execvp(command[0], command)  # in this process's place: signals reach the command
+        os.execvp(command[0], command)  # noqa: S606 - in this process's place: signals reach the command
     elif options.command == "cut":
         lab.cut(options.sender, options.receiver)
     else:
