@@ -43,6 +43,7 @@ control_kinds: dict[type[Any], st.SearchStrategy[Any]] = {
     f.SyncPush: st.builds(f.SyncPush, uints, st.booleans(), _deaths, _pushed),
     f.Probe: st.builds(f.Probe, uints, node_ids),
     f.Probed: st.builds(f.Probed, uints, node_ids, st.booleans()),
+    f.Seek: st.builds(f.Seek, node_ids, node_ids),
 }
 data_kinds: dict[type[Any], st.SearchStrategy[Any]] = {
     f.Request: st.builds(

@@ -168,6 +168,19 @@ class Lab:
             self._change("delete", "broken", one, other)
             self._change("delete", "broken", other, one)
 
+    def unplug(self, name: str) -> None:
+        """Pull all cables of the node."""
+        self._set_cables(name, "down")
+
+    def plug(self, name: str) -> None:
+        """Put them back."""
+        self._set_cables(name, "up")
+
+    def _set_cables(self, name: str, state: str) -> None:
+        number = self.topology.names.index(self.node(name).name)
+        for at in range(len(self.node(name).ports)):
+            run("ip", "-n", f"{self.label}-{_SWITCH}", "link", "set", f"port{number}-{at}", state)
+
     def forget_connections(self, router: str) -> None:
         """The router forgets all connections, as one does that is switched off and on: new ones have to be made."""
         run(*self.inside(router), "nft", "flush", "ruleset")

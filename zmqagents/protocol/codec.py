@@ -433,6 +433,7 @@ _FIELDS: dict[type[Any], tuple[_Field, ...]] = {  # SPEC.md sections 3.1 and 3.2
     f.SyncPush: (_UINT, _FLAG, _DEATHS, _PAYLOAD),
     f.Probe: (_UINT, _NODE),
     f.Probed: (_UINT, _NODE, _FLAG),
+    f.Seek: (_NODE, _NODE),
     f.Request: (_UINT, _AGENT, _TEXT, _AGENT_OR_NIL, _TEXT, _TEXT, _UINT_OR_NIL, _UINT, _CONTEXT, _PAYLOAD),
     f.Reply: (_UINT, _TEXT, _TEXT, _PAYLOAD),
     f.Error: (_UINT, _UINT, _TEXT, _TEXT, _PAYLOAD),

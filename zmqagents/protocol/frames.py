@@ -107,6 +107,13 @@ class Probed(NamedTuple):
     connected: bool
 
 
+class Seek(NamedTuple):
+    """Asks ``node``, by way of a member that has a link with it, to dial ``seeker``, which can't dial it."""
+
+    node: NodeId
+    seeker: NodeId
+
+
 class Request(NamedTuple):
     call_id: CallId
     agent: AgentKey
@@ -213,7 +220,9 @@ class Unknown(NamedTuple):
     kind: int
 
 
-ControlFrame: TypeAlias = Hello | Welcome | Ack | Ping | Pong | Bye | SyncPull | SyncPush | Probe | Probed | Unknown
+ControlFrame: TypeAlias = (
+    Hello | Welcome | Ack | Ping | Pong | Bye | SyncPull | SyncPush | Probe | Probed | Seek | Unknown
+)
 DataFrame: TypeAlias = (
     Request
     | Reply
@@ -243,6 +252,7 @@ KINDS: dict[type[tuple[object, ...]], int] = {
     SyncPush: 8,
     Probe: 9,
     Probed: 10,
+    Seek: 14,
     Request: 16,
     Reply: 17,
     Error: 18,

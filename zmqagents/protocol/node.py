@@ -72,6 +72,7 @@ class Node:
             f.SyncPush: self._sync_push,
             f.Probe: self._probe,
             f.Probed: self._probed,
+            f.Seek: self._seek,
             f.Unknown: self._ignore,
         }
 
@@ -190,6 +191,9 @@ class Node:
             gossip = decode_gossip(parts)
             if gossip is None or gossip.source == self.node_id:
                 return
+            peer = self.state.peers.get(gossip.source)
+            if peer is not None:
+                peer.gossip_heard_s = now_s
             if isinstance(gossip, Heartbeat):
                 differs = self._sync.heartbeat(gossip, now_s)
                 if differs is not None:
@@ -299,6 +303,7 @@ class Node:
             self._sync.link_up(peer, now_s)
 
     def _welcome(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Welcome, now_s: float) -> None:
+        self.contacts.met(path)
         self._sync.merge_from(peer.node_id, frame.payload, now_s)
         if self._greeter.welcome(peer, path, envelope.session, frame, now_s):
             self._sync.link_up(peer, now_s)
@@ -358,6 +363,10 @@ class Node:
     def _probed(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Probed, now_s: float) -> None:
         del path, envelope
         self.contacts.watch.suspicions.answered(peer, frame, now_s)
+
+    def _seek(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Seek, now_s: float) -> None:
+        del path, envelope
+        self.contacts.watch.seeking.asked(peer, frame, now_s)
 
     def _ignore(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Unknown, now_s: float) -> None:
         """An optional frame of a later version."""
