@@ -47,6 +47,7 @@ control_kinds: dict[type[Any], st.SearchStrategy[Any]] = {
     f.Attach: st.builds(f.Attach, uints, uints, texts, uints),
     f.Roster: st.builds(f.Roster, uints, st.booleans(), st.booleans(), _nodes, _nodes),
     f.Listen: st.builds(f.Listen, st.booleans(), _nodes, _nodes),
+    f.Seek: st.builds(f.Seek, node_ids, node_ids),
 }
 data_kinds: dict[type[Any], st.SearchStrategy[Any]] = {
     f.Request: st.builds(

@@ -444,6 +444,7 @@ _FIELDS: dict[type[Any], tuple[_Field, ...]] = {  # SPEC.md sections 3.1 and 3.2
     f.Attach: (_UINT, _UINT, _TEXT, _UINT),
     f.Roster: (_UINT, _FLAG, _FLAG, _NODES, _NODES),
     f.Listen: (_FLAG, _NODES, _NODES),
+    f.Seek: (_NODE, _NODE),
     f.Request: (_UINT, _AGENT, _TEXT, _AGENT_OR_NIL, _TEXT, _TEXT, _UINT_OR_NIL, _UINT, _CONTEXT, _PAYLOAD),
     f.Reply: (_UINT, _TEXT, _TEXT, _PAYLOAD),
     f.Error: (_UINT, _UINT, _TEXT, _TEXT, _PAYLOAD),

@@ -27,6 +27,8 @@ MAX_SEEDS = 1_024
 ASK_AGAIN_S = 2.0  # who is at a seed, as long as nobody has said so
 SEED_RETRY_S = 2.0  # a seed whose node is gone is dialled again no faster than this
 UNHEARD_BEATS = 3.5  # heartbeats that a PUB has missed before a forwarder is asked for them: one may be lost or late
+MISTAKEN_RETRY_S = 5.0  # endpoints at which other nodes were found: that changes only when a process ends
+SILENT_BEATS = 3  # heartbeats that don't come from where a member's PUB should be: another PUB may be there
 
 
 @dataclass(slots=True)
@@ -43,6 +45,8 @@ class _DataDial:
     """Whether a node answered with which we can't talk; kept until the connection is lost, so that it is asked once."""
     asked_s: float = 0.0
     """When whoever is there was last asked who it is."""
+    again_s: float | None = None
+    """When it is dialled again, if other nodes were found at all its endpoints; its path is closed until then."""
 
     @property
     def sought(self) -> NodeId | None:
@@ -74,6 +78,7 @@ class Contacts:
         self.attachments = Attachments(state, greeter, self._forwarder_lost)
         self.shortcuts = Shortcuts(state, self)
         self.watch = Watch(state, self, bury)
+        self._checked_s = 0.0
         self._seeds_at_s = 0.0
 
     # -- discovery ---------------------------------------------------------------------------------------------
@@ -109,7 +114,7 @@ class Contacts:
             if entry.node_id is None and sought and entry.dial.endpoint in endpoints:  # a seed: now we know whose
                 self.identify(path, peer.node_id, now_s)
                 return
-        peer.dialled = self._dial(endpoints, peer.node_id, now_s)
+        peer.dialled = self._dial(_but(endpoints, self._state.membership.own.endpoints), peer.node_id, now_s)
         peer.dialled_up = False
 
     def _path_to(self, endpoint: str) -> int | None:
@@ -153,13 +158,14 @@ class Contacts:
         if peer.dialled is not None:  # its ROUTER has given our routing id to the newer connection (ROUTER_HANDOVER)
             self._hang_up(peer.dialled)
         entry.node_id = node_id
+        entry.dial.meets()
         peer.dialled, peer.dialled_up = path, entry.dial.up
         peer.greet_wait_s = 0.0
         if entry.dial.up:
             self._greeter.greet(peer, path, now_s)
 
     def wrong_node(self, path: PathId, source: NodeId, now_s: float) -> None:
-        """Another process, ``source``, answered on the path: the one we dialled is gone.
+        """Another process, ``source``, answered on the path. If the one we dialled was there before, it is gone.
 
         Unless it is the one that the path leads to by now: then the answer is to what was sent to its predecessor.
         """
@@ -169,10 +175,36 @@ class Contacts:
         peer = self._state.peers.get(entry.node_id)
         if peer is not None and peer.met_by_forwarder:  # its endpoints need not hold here
             self.leave_direct(peer, now_s)
-        elif self._state.membership.get(entry.node_id) is not None:
-            self._bury(entry.node_id, now_s)
+            return
+        node_id = entry.node_id
+        if not entry.dial.met:
+            self._leave_endpoint(path, entry, now_s)
+            if not entry.dial.refused:
+                return
+        if self._state.membership.get(node_id) is None:
+            self.forget(node_id)
+        elif entry.dial.met:
+            self._bury(node_id, now_s)
         else:
-            self.forget(entry.node_id)
+            self.watch.judge(node_id, now_s)
+
+    def met(self, path: PathId) -> None:
+        """The peer itself has answered our greeting on the path."""
+        entry = self._dials.get(path) if isinstance(path, int) else None
+        if entry is not None:
+            entry.dial.meets()
+
+    def _leave_endpoint(self, path: PathId, entry: _DataDial, now_s: float) -> None:
+        """Somebody else is there, as where two hosts have one address: dial the next endpoint, or wait."""
+        if not isinstance(path, int) or entry.node_id is None:
+            return
+        self._state.peer(entry.node_id).dialled_up = False
+        entry.dial.mistaken(now_s)
+        if entry.dial.refused:
+            entry.again_s = now_s + MISTAKEN_RETRY_S
+            self._state.effects.append(ClosePath(path))
+        else:
+            self._switch(path, entry)
 
     def _dial_sighted(self, now_s: float) -> None:
         """Dial those shown by discovery that have waited for it."""
@@ -220,7 +252,8 @@ class Contacts:
         entry = self._dials.pop(path, None)
         if entry is None:
             return
-        self._state.effects.append(ClosePath(path))
+        if entry.again_s is None:
+            self._state.effects.append(ClosePath(path))
         self._graves.path_switched(path, None)
         for seed in self._seeds.values():
             if seed.path == path:
@@ -283,6 +316,7 @@ class Contacts:
         if entry is None:
             return
         if entry.dial.turned_away():
+            entry.dial.tried_s = now_s
             path = self._switch(path, entry)
         if not entry.dial.refused:
             return
@@ -299,7 +333,10 @@ class Contacts:
         """Give the dial a new socket, for its next endpoint."""
         new = self._state.take_path()
         self._dials[new] = self._dials.pop(path)
-        self._state.effects += [ClosePath(path), OpenPath(new, entry.dial.endpoint)]
+        if entry.again_s is None:
+            self._state.effects.append(ClosePath(path))
+        entry.again_s = None
+        self._state.effects.append(OpenPath(new, entry.dial.endpoint))
         for seed in self._seeds.values():
             if seed.path == path:
                 seed.path = new
@@ -317,6 +354,7 @@ class Contacts:
         peer = self._state.peers.get(path)
         if peer is not None:
             was = peer.accepted
+            peer.deserted_s = self._checked_s if peer.accepted else peer.deserted_s
             peer.accepted = False
             peer.pinged_s = -math.inf
             if was and peer.forwarded is not None and not peer.dialled_up:
@@ -378,7 +416,8 @@ class Contacts:
     def listen_to(self, record: Record, now_s: float) -> None:
         """Subscribe to the member's gossip."""
         self.attachments.want(record.node_id)
-        self._swap(*self._gossip.want(record.node_id, record.gossip_endpoints, now_s))
+        endpoints = _but(record.gossip_endpoints, self._state.membership.own.gossip_endpoints)
+        self._swap(*self._gossip.want(record.node_id, endpoints, now_s))
 
     def stop_listening(self, node_id: NodeId) -> None:
         """Unsubscribe from the member's gossip."""
@@ -442,6 +481,8 @@ class Contacts:
         if not self.watch.tick(now_s):
             return
         self.attachments.tick(now_s)
+        self._checked_s = now_s
+        self._move_on(now_s)
         self._judge_all(now_s)
         self._ask_again(now_s)
         self._dial_sighted(now_s)
@@ -462,14 +503,31 @@ class Contacts:
             if entry.node_id is None and entry.dial.up and not entry.refused and entry.asked_s + ASK_AGAIN_S <= now_s:
                 self._ask_who(path, entry, now_s)
 
+    def _move_on(self, now_s: float) -> None:
+        """Leave endpoints that are silent for others of the same member."""
+        for node_id in self._gossip.nodes():
+            peer = self._state.peers.get(node_id)
+            heard_s = peer.gossip_heard_s if peer is not None else -math.inf
+            silent_after_s = SILENT_BEATS * self._state.limits.heartbeat_s
+            self._swap(*self._gossip.move_on(node_id, heard_s, silent_after_s, now_s))
+        for path, entry in list(self._dials.items()):
+            if entry.again_s is not None:
+                if entry.again_s <= now_s:
+                    self._switch(path, entry)
+            elif entry.dial.is_overdue(now_s):
+                entry.dial.move(now_s)
+                self._switch(path, entry)
+
     def _judge_all(self, now_s: float) -> None:
         for node_id in self._gossip.nodes():
             gossip = self._gossip.get(node_id)
             if gossip is not None and not gossip.up:
                 self.watch.judge(node_id, now_s)
+                self.watch.seeking.seek(node_id, gossip, now_s)
         for entry in list(self._dials.values()):
             if entry.node_id is not None and not entry.dial.up:
                 self._judge_data(entry.node_id, entry.dial, now_s)
+                self.watch.seeking.seek(entry.node_id, entry.dial, now_s)
         for peer in list(self._state.peers.values()):
             if peer.unforwarded_s is not None:
                 self.watch.judge(peer.node_id, now_s)
@@ -515,3 +573,8 @@ class Contacts:
         self._state.reset_link(peer)
         del self._state.peers[node_id]
         self._state.dirty.pop(node_id, None)
+
+
+def _but(endpoints: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that are not ours, unless all are: two hosts may both have one address, on a bridge of their own, say."""
+    return tuple(endpoint for endpoint in endpoints if endpoint not in own) or endpoints

@@ -136,6 +136,13 @@ class Listen(NamedTuple):
     dropped: list[NodeId]
 
 
+class Seek(NamedTuple):
+    """Asks ``node``, by way of a member that has a link with it, to dial ``seeker``, which can't dial it."""
+
+    node: NodeId
+    seeker: NodeId
+
+
 class Request(NamedTuple):
     call_id: CallId
     agent: AgentKey
@@ -256,6 +263,7 @@ ControlFrame: TypeAlias = (
     | Attach
     | Roster
     | Listen
+    | Seek
     | Unknown
 )
 DataFrame: TypeAlias = (
@@ -290,6 +298,7 @@ KINDS: dict[type[tuple[object, ...]], int] = {
     Attach: 11,
     Roster: 12,
     Listen: 13,
+    Seek: 14,
     Request: 16,
     Reply: 17,
     Error: 18,

@@ -75,6 +75,7 @@ class Node:
             f.Attach: self._of_a_forwarder,
             f.Roster: self._of_a_forwarder,
             f.Listen: self._of_a_forwarder,
+            f.Seek: self._seek,
             f.Unknown: self._ignore,
         }
 
@@ -319,6 +320,7 @@ class Node:
             self._sync.link_up(peer, now_s)
 
     def _welcome(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Welcome, now_s: float) -> None:
+        self.contacts.met(path)
         self._sync.merge_from(peer.node_id, frame.payload, now_s)
         if self._greeter.welcome(peer, path, envelope.session, frame, now_s):
             self._sync.link_up(peer, now_s)
@@ -383,6 +385,10 @@ class Node:
     def _probed(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Probed, now_s: float) -> None:
         del path, envelope
         self.contacts.watch.suspicions.answered(peer, frame, now_s)
+
+    def _seek(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Seek, now_s: float) -> None:
+        del path, envelope
+        self.contacts.watch.seeking.asked(peer, frame, now_s)
 
     def _ignore(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Unknown, now_s: float) -> None:
         """An optional frame of a later version."""

@@ -60,6 +60,12 @@ class Peer:
     """When anything last came from it."""
     pinged_s: float = -math.inf
     """When its own connection to our ROUTER was last tried, and took what we sent."""
+    deserted_s: float | None = None
+    """When its own connection to our ROUTER was found to be lost; None while it has one, or never had."""
+    seek_at_s: float = 0.0
+    """When others are asked next to have it dial us, while we can't dial it."""
+    seek_wait_s: float = 0.0
+    """How long after the last time; 0 before the first."""
     stuck_since_s: float | None = None
     """Since when something waits for it and there is no path."""
     unreachable: bool = False

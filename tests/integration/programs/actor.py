@@ -76,6 +76,12 @@ class Actor:
         assert running is not None
         return running.node.record.endpoints[0]
 
+    async def endpoints(self) -> list[str]:
+        """All of what it tells the others to dial."""
+        running = self._runtime._lifecycle.running
+        assert running is not None
+        return list(running.node.record.endpoints)
+
     async def wait_for(self, agent_type: str, count: int) -> None:
         await self._runtime.wait_for_agents(agent_type, count, 10)
 
