@@ -95,8 +95,9 @@ class Actor:
         return time.monotonic()
 
     async def peers(self) -> list[dict[str, Any]]:
-        """The label and the state of each other process."""
-        return [{"instance_id": peer.instance_id, "state": peer.state} for peer in self._runtime.peers()]
+        """The label, the state and the path of each other process."""
+        shown = ("instance_id", "state", "path", "forwarder")
+        return [{name: getattr(peer, name) for name in shown} for peer in self._runtime.peers()]
 
     async def executed(self) -> list[tuple[str, int]]:
         return Tally.executed
