@@ -115,8 +115,10 @@ async def test_hosts_that_tell_the_same_bridge_address_first_reach_each_other(la
             net.add_bridge(host, "docker0", f"{DOCKER}/16")
         hosts = Hosts(net, launch)
         ports = {"port": 7_000, "gossip_port": 7_001}
-        settings = {"cluster_key": KEY, "listen": ["docker0", "eth0"], "interfaces": "eth0", **ports}
-        seeds = {"discovery": "none", "seeds": [f"tcp://{net.address('a')}:7000"]} if discovery == "seeds" else {}
+        settings: dict[str, Any] = {"cluster_key": KEY, "listen": ["docker0", "eth0"], "interfaces": "eth0", **ports}
+        seeds: dict[str, Any] = (
+            {"discovery": "none", "seeds": [f"tcp://{net.address('a')}:7000"]} if discovery == "seeds" else {}
+        )
         worker = await hosts.start("a", kinds=TALLY, **settings)
         neighbour = await hosts.start("a", "neighbour", cluster_key=KEY, discovery="mdns")
         caller = await hosts.start("b", kinds={"far": "sleeper"}, **{**settings, **seeds})
@@ -151,7 +153,7 @@ async def test_port_mapping_is_reached_at_what_is_advertised(launch: Launch) -> 
     with lan("a", "b") as net:
         forward_port(net, "a", 17_000, 7_000)
         hosts = Hosts(net, launch)
-        settings = {"cluster_key": KEY, "discovery": "none"}
+        settings: dict[str, Any] = {"cluster_key": KEY, "discovery": "none"}
         mapped = f"{net.address('a')}:17000"
         worker = await hosts.start("a", kinds=TALLY, listen="loopback", port=7_000, advertise=mapped, **settings)
         caller = await hosts.start("b", seeds=[f"tcp://{mapped}"], **settings)

@@ -146,7 +146,11 @@ class Dial:
             return
         network = self._network
         listener = network.listeners.get(self.endpoint)
-        if self.owner.suspended or (listener is not None and network.is_silent(self.owner, listener)):
+        if (
+            self.owner.suspended
+            or network.is_hidden(self.endpoint, self.owner)
+            or (listener is not None and network.is_silent(self.owner, listener))
+        ):
             network.after(LAST_DIAL_WAIT_S, self._attempt)
         elif listener is None or network.is_walled(self.owner, listener):
             self._tell(self._events.refused)

@@ -72,6 +72,7 @@ class Network:
         self._walls: dict[tuple[str, str], None] = {}
         self._apart: dict[tuple[str, str], bool] = {}
         """Who can never dial whom, and whether that is refused."""
+        self._hidden: frozenset[str] = frozenset()
         self._fingerprint = hashlib.sha256()
         self._story: deque[str] = deque(maxlen=40)
 
@@ -210,6 +211,14 @@ class Network:
         return bool(self._walls) and any(
             (a, b) in self._walls for a in (one.name, one.place) for b in (other.name, other.place)
         )
+
+    def hide(self, *names: str) -> None:
+        """Put processes behind a router with NAT: what others dial them with vanishes, but they can dial others."""
+        self._hidden = frozenset(names)
+
+    def is_hidden(self, endpoint: str, dialler: Host) -> bool:
+        """Whether the endpoint is behind the router, and who dials it is not."""
+        return bool(self._hidden) and endpoint.rpartition("/")[2] in self._hidden and dialler.name not in self._hidden
 
     def _between(self, one: str, other: str) -> list[Connection]:
         return [

@@ -114,7 +114,9 @@ class Contacts:
             if entry.node_id is None and sought and entry.dial.endpoint in endpoints:  # a seed: now we know whose
                 self.identify(path, peer.node_id, now_s)
                 return
-        peer.dialled = self._dial(_but(endpoints, self._state.membership.own.endpoints), peer.node_id, now_s)
+        own = self._state.membership.own.endpoints  # two hosts may both have an address, on bridges of their own
+        others = tuple(endpoint for endpoint in endpoints if endpoint not in own)
+        peer.dialled = self._dial(others or endpoints, peer.node_id, now_s)
         peer.dialled_up = False
 
     def _path_to(self, endpoint: str) -> int | None:
@@ -177,13 +179,14 @@ class Contacts:
             self.leave_direct(peer, now_s)
             return
         node_id = entry.node_id
-        if not entry.dial.met:
+        was_there = entry.dial.met or set(entry.dial.endpoints) <= set(self._state.membership.own.endpoints)
+        if not was_there:
             self._leave_endpoint(path, entry, now_s)
             if not entry.dial.refused:
                 return
         if self._state.membership.get(node_id) is None:
             self.forget(node_id)
-        elif entry.dial.met:
+        elif was_there:  # or is said to be where we are: its process had our port before
             self._bury(node_id, now_s)
         else:
             self.watch.judge(node_id, now_s)
@@ -416,7 +419,8 @@ class Contacts:
     def listen_to(self, record: Record, now_s: float) -> None:
         """Subscribe to the member's gossip."""
         self.attachments.want(record.node_id)
-        endpoints = _but(record.gossip_endpoints, self._state.membership.own.gossip_endpoints)
+        own = self._state.membership.own.gossip_endpoints  # a connection with our own PUB tells of nobody
+        endpoints = tuple(endpoint for endpoint in record.gossip_endpoints if endpoint not in own)
         self._swap(*self._gossip.want(record.node_id, endpoints, now_s))
 
     def stop_listening(self, node_id: NodeId) -> None:
@@ -573,8 +577,3 @@ class Contacts:
         self._state.reset_link(peer)
         del self._state.peers[node_id]
         self._state.dirty.pop(node_id, None)
-
-
-def _but(endpoints: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that are not ours, unless all are: two hosts may both have one address, on a bridge of their own, say."""
-    return tuple(endpoint for endpoint in endpoints if endpoint not in own) or endpoints

@@ -38,6 +38,8 @@ class Dial:
     """Whether the target itself has been heard at the endpoint being dialled."""
     tried_s: float = field(init=False)
     """Since when that endpoint is dialled, or since its connection was lost."""
+    mistakes: int = 0
+    """Endpoints at which other nodes were found since the target was last heard."""
     moves: int = 0
     """Endpoints left without a refusal since the target was last heard."""
 
@@ -51,8 +53,11 @@ class Dial:
 
     @property
     def refused(self) -> bool:
-        """Whether every endpoint, or the one that had been connected, has been refused since the last success."""
-        return self.refusals >= len(self.endpoints)
+        """Whether every endpoint, or the one that had been connected, has been refused since the last success.
+
+        An endpoint where another node was found counts as refused until the target is met.
+        """
+        return self.refusals + self.mistakes >= len(self.endpoints)
 
     def succeeded(self) -> None:
         """The handshake is done."""
@@ -68,7 +73,7 @@ class Dial:
     def meets(self) -> None:
         """The target was heard there."""
         self.met = True
-        self.moves = 0
+        self.moves = self.mistakes = 0
 
     def is_overdue(self, now_s: float, silent_after_s: float = math.inf) -> bool:
         """Whether the next endpoint is to be tried: this one is silent, or is up and the target was not heard there."""
@@ -87,7 +92,7 @@ class Dial:
 
     def mistaken(self, now_s: float) -> None:
         """Another node is at the endpoint, and the target never was: dial the next one."""
-        self.refusals += 1
+        self.mistakes += 1
         self.move(now_s)
 
     def turned_away(self) -> bool:
@@ -104,4 +109,4 @@ class Dial:
         """What was seen so far tells nothing any more: a connection that is down counts as down since now."""
         if not self.up:
             self.since_s = self.tried_s = now_s
-        self.refusals = 0
+        self.refusals = self.mistakes = 0
