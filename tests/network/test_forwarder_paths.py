@@ -11,7 +11,8 @@ import pytest
 from tests.integration.actors import ask, start, told
 from tests.integration.forwarders import MODULE, ForwarderProgram, Lab, new_lab
 from tests.integration.processes import Launch, Program
-from tests.network.namespaces import Lan, lan
+from tests.network.namespaces import Lab as Network
+from tests.network.namespaces import lan
 
 pytestmark = pytest.mark.network
 
@@ -24,7 +25,7 @@ CHANGES_WITHIN_S = 12.0
 class Site:
     """A worker on one host, a caller on another, and forwarders on others."""
 
-    def __init__(self, net: Lan, launch: Launch, lab: Lab) -> None:
+    def __init__(self, net: Network, launch: Launch, lab: Lab) -> None:
         self._net, self._launch, self._lab = net, launch, lab
         self.worker: Program
         self.caller: Program
