@@ -117,6 +117,7 @@ class WireCode(IntEnum):
     WRONG_CLUSTER = 7  # the peer belongs to another cluster
     WRONG_NODE = 8  # addressed to a node id that is not (or no longer) here
     MISSING_PAYLOAD = 9  # fewer or more payload parts than the frames ask for
+    FULL = 10  # a forwarder has as many nodes attached as it takes
 
 
 class LocalProtocolError(ZmqAgentsError):

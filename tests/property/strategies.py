@@ -30,6 +30,7 @@ _timeouts = st.none() | uints
 _features = st.lists(texts, max_size=4)
 _versions = st.lists(st.tuples(node_ids, uints, st.booleans()).map(list), max_size=4)
 _deaths = st.lists(st.tuples(node_ids, uints).map(list), max_size=4)
+_nodes = st.lists(node_ids, max_size=4)
 _pushed = st.lists(payloads, max_size=3).map(codec.pack_records)
 
 control_kinds: dict[type[Any], st.SearchStrategy[Any]] = {
@@ -43,6 +44,10 @@ control_kinds: dict[type[Any], st.SearchStrategy[Any]] = {
     f.SyncPush: st.builds(f.SyncPush, uints, st.booleans(), _deaths, _pushed),
     f.Probe: st.builds(f.Probe, uints, node_ids),
     f.Probed: st.builds(f.Probed, uints, node_ids, st.booleans()),
+    f.Attach: st.builds(f.Attach, uints, uints, texts, uints),
+    f.Roster: st.builds(f.Roster, uints, st.booleans(), st.booleans(), _nodes, _nodes),
+    f.Listen: st.builds(f.Listen, st.booleans(), _nodes, _nodes),
+    f.Seek: st.builds(f.Seek, node_ids, node_ids),
 }
 data_kinds: dict[type[Any], st.SearchStrategy[Any]] = {
     f.Request: st.builds(
@@ -85,8 +90,9 @@ def envelopes_of(frames: st.SearchStrategy[Any], *, data: bool) -> st.SearchStra
     return st.builds(f.Envelope, node_ids, node_ids, sessions, numbers, uints, uints, batches)
 
 
+_to_anyone = st.one_of(*(control_kinds[kind] for kind in (f.Ping, f.Attach, f.Listen, f.Bye)))
 _greetings = st.builds(
-    f.Envelope, node_ids, st.just(ANYONE), uints, st.just(0), uints, uints, st.lists(control_kinds[f.Ping], min_size=1)
+    f.Envelope, node_ids, st.just(ANYONE), uints, st.just(0), uints, uints, st.lists(_to_anyone, min_size=1)
 )
 envelopes: st.SearchStrategy[f.Envelope] = st.one_of(
     envelopes_of(control_frames, data=False), envelopes_of(data_frames, data=True), _greetings

@@ -38,6 +38,9 @@ class Host(Protocol):
     def do(self, callback: Callback) -> None:
         """Run an input of the process, at once or when its program gets to it."""
 
+    def hung_up(self) -> None:
+        """A connection that somebody else had dialled has ended."""
+
 
 class DialEvents(Protocol):
     """Whom a dial tells how it goes."""
@@ -62,14 +65,17 @@ class Connection:
         self._last_s = {dialler.name: 0.0, listener.name: 0.0}
         self._held: list[tuple[Host, Callback]] = []
 
-    def send(self, to: Host, arrive: Callback) -> None:
-        """Have ``arrive`` run at ``to`` after a delay, unless the connection breaks before, or by chance."""
+    def send(self, to: Host, arrive: Callback, *, sure: bool = False) -> None:
+        """Have ``arrive`` run at ``to`` after a delay, unless the connection breaks before, or by chance.
+
+        What a forwarder and a node say to each other is ``sure``; what is relayed may not fit in its queues.
+        """
         network = self._network
         at_s = max(network.now_s + self._base_s + network.delay_s(), self._last_s[to.name])
         if self.dial.kind == "gossip":
             if network.happens("gossip-loss", network.gossip_loss):
                 return
-        elif network.is_rough:
+        elif network.is_rough and not sure:
             if network.happens("dup", network.duplication):
                 self._schedule(to, arrive, at_s + network.random.uniform(0, LATE_S))
             if network.happens("loss", network.loss):
@@ -112,6 +118,7 @@ class Connection:
             self.open = False
             self._held.clear()
             self.dial.lost()
+            self.listener.hung_up()
 
 
 class Dial:
@@ -139,7 +146,11 @@ class Dial:
             return
         network = self._network
         listener = network.listeners.get(self.endpoint)
-        if self.owner.suspended or (listener is not None and network.is_silent(self.owner, listener)):
+        if (
+            self.owner.suspended
+            or network.is_hidden(self.endpoint, self.owner)
+            or (listener is not None and network.is_silent(self.owner, listener))
+        ):
             network.after(LAST_DIAL_WAIT_S, self._attempt)
         elif listener is None or network.is_walled(self.owner, listener):
             self._tell(self._events.refused)

@@ -220,14 +220,14 @@ class Cell:
             if dial is not None and dial.target is not None:
                 self.world.after(dial.delay_s, dial.target.receive_accepted, dial, path, parts)
             else:
-                self.node.contacts.send_failed(path)
+                self.node.contacts.send_failed(path, self.world.now_s)
             return
         accepted = self._accepted.get(path)
         if accepted is not None:
             dial, number = accepted
             self.world.after(dial.delay_s, dial.owner.receive, number, parts)
         else:
-            self.node.contacts.send_failed(path)
+            self.node.contacts.send_failed(path, self.world.now_s)
 
     def receive_accepted(self, dial: _Dial, number: int, parts: list[Part]) -> None:
         """A message came on a connection that another cell has made."""
@@ -291,7 +291,7 @@ class Cell:
         def up() -> None:
             if dial.target is not None:
                 dial.target.listeners[dial] = None
-            contacts.gossip_up(endpoint)
+            contacts.gossip_up(endpoint, self.world.now_s)
 
         dial = self._gossip[endpoint] = _Dial(
             self,

@@ -8,6 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from tests.simulation.clocks import MAX_DRIFT, Clock
+from tests.simulation.forwarders import restarted
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -34,9 +35,10 @@ class Fault(str, Enum):
     BUSY = "busy"  # the program blocks, its sockets live
     SKEW = "skew"  # clocks differ, and drift by up to 1 %
     ACCUSE = "accuse"  # somebody takes somebody for dead, for no reason
+    FORWARDER = "forwarder"  # many can reach each other by two forwarders alone, of which one may be away
 
 
-ALL = frozenset(Fault)
+ALL = frozenset(Fault) - {Fault.FORWARDER}
 GENTLE = frozenset(
     {
         Fault.DELAY,
@@ -57,7 +59,16 @@ MOVES = GENTLE - {Fault.LOSS, Fault.BLIP} | {Fault.LEAVE}
 LIVES = GENTLE | {Fault.LEAVE, Fault.CRASH, Fault.RESTART}
 """Those under which nobody may take a process for dead that lives."""
 
-PROFILES = {"all": ALL, "gentle": GENTLE, "moves": MOVES, "lives": LIVES, "none": frozenset[Fault]()}
+PROFILES = {
+    "all": ALL,
+    "gentle": GENTLE,
+    "moves": MOVES,
+    "lives": LIVES,
+    "relayed": GENTLE | {Fault.FORWARDER},
+    "relayed-lives": LIVES | {Fault.FORWARDER},
+    "relayed-all": frozenset(Fault),
+    "none": frozenset[Fault](),
+}
 """Sets of faults that have a name."""
 
 
@@ -86,6 +97,7 @@ LASTING = {
     Fault.PAUSE: (0.1, 9.0),
     Fault.BUSY: (0.1, 4.0),
     Fault.CRASH: (0.3, 4.0),
+    Fault.FORWARDER: (0.0, 4.0),
 }
 """How long they last, in seconds: on both sides of the 1.5 s of ZMTP, and of the 5 s after which silence is death."""
 
@@ -143,6 +155,8 @@ class Faults:
         for place, process in self._world.at_place.items():
             if not process.alive:
                 self._world.start(place)
+        for place in self._world.forwarders:
+            self._replace(place)
 
     def _lasts(self, kind: Fault) -> float:
         seconds = self._random.uniform(*LASTING[kind]) * self._random.random()
@@ -190,7 +204,7 @@ class Faults:
             self._network.mend(one, other)
 
     def _two(self) -> tuple[str, str]:
-        one, other = self._random.sample(list(self._world.at_place), 2)
+        one, other = self._random.sample([*self._world.at_place, *self._world.forwarders], 2)
         return one, other
 
     # -- of one ------------------------------------------------------------------------------------------------
@@ -248,6 +262,20 @@ class Faults:
         accuser.do(lambda: accuser.node._bury(victim.node_id, accuser.now_s))
         return True
 
+    def _forwarder(self, kind: Fault) -> bool:
+        """Kill one, if all nodes can do without it."""
+        forwarders = self._world.forwarders
+        if not all(one.alive and one.has(*self._world.alive) for one in forwarders.values()):
+            return False
+        place = self._random.choice(list(forwarders))
+        forwarders[place].kill()
+        self._network.after(self._lasts(kind), lambda: self._replace(place))
+        return True
+
+    def _replace(self, place: str) -> None:
+        if not self._world.forwarders[place].alive:
+            self._world.forwarders[place] = restarted(self._world.forwarders[place])
+
     # -- chance ------------------------------------------------------------------------------------------------
 
     def _rough(self, kind: Fault) -> bool:
@@ -274,4 +302,5 @@ _DO = {
     Fault.PAUSE: Faults._pause,
     Fault.BUSY: Faults._busy,
     Fault.ACCUSE: Faults._accuse,
+    Fault.FORWARDER: Faults._forwarder,
 }

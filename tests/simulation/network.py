@@ -70,6 +70,9 @@ class Network:
         self._cuts: dict[tuple[str, str], None] = {}
         """From whom to whom nothing comes through."""
         self._walls: dict[tuple[str, str], None] = {}
+        self._apart: dict[tuple[str, str], bool] = {}
+        """Who can never dial whom, and whether that is refused."""
+        self._hidden: frozenset[str] = frozenset()
         self._fingerprint = hashlib.sha256()
         self._story: deque[str] = deque(maxlen=40)
 
@@ -175,6 +178,15 @@ class Network:
         for connection in self._between(one, other):
             connection.release()
 
+    def part(self, one: str, other: str, *, refuses: bool) -> None:
+        """The two can't dial each other for good, being behind NAT: a dial is refused, or nobody answers it."""
+        self.note(f"{one} and {other} are apart, {refuses=}")
+        self._apart[one, other] = self._apart[other, one] = refuses
+
+    def _are_apart(self, one: Host, other: Host) -> bool | None:
+        """None if they aren't, else whether a dial is refused."""
+        return self._apart.get((one.place, other.place)) if self._apart else None
+
     def calm(self) -> None:
         """Chance hinders nothing any more, and no cut and no wall is left."""
         self.gossip_loss = self.loss = self.duplication = self.reordering = 0.0
@@ -189,12 +201,24 @@ class Network:
 
     def is_silent(self, one: Host, other: Host) -> bool:
         """Whether two processes can't have a working connection, and are told of it by no refusal."""
-        return one.suspended or other.suspended or self.is_blocked(one, other) or self.is_blocked(other, one)
+        if one.suspended or other.suspended or self._are_apart(one, other) is False:
+            return True
+        return self.is_blocked(one, other) or self.is_blocked(other, one)
 
     def is_walled(self, one: Host, other: Host) -> bool:
+        if self._are_apart(one, other):
+            return True
         return bool(self._walls) and any(
             (a, b) in self._walls for a in (one.name, one.place) for b in (other.name, other.place)
         )
+
+    def hide(self, *names: str) -> None:
+        """Put processes behind a router with NAT: what others dial them with vanishes, but they can dial others."""
+        self._hidden = frozenset(names)
+
+    def is_hidden(self, endpoint: str, dialler: Host) -> bool:
+        """Whether the endpoint is behind the router, and who dials it is not."""
+        return bool(self._hidden) and endpoint.rpartition("/")[2] in self._hidden and dialler.name not in self._hidden
 
     def _between(self, one: str, other: str) -> list[Connection]:
         return [

@@ -9,6 +9,7 @@ from tests.simulation.application import Application, Handler
 from tests.simulation.clients import AgentCall
 from tests.simulation.clocks import Clock
 from tests.simulation.network import Callback, Network
+from tests.simulation.program import Program
 from tests.unit.protocol.builders import event as make_event
 from tests.unit.protocol.builders import make_record, node_id, request
 from zmqagents.errors import LocalProtocolError
@@ -184,6 +185,13 @@ class Process(Application):
         """The endpoints are given as seeds: whoever is there."""
         for port in ports:
             self.node.contacts.sighted((f"data://{port}",), None, self.now_s)
+        self._settle()
+
+    def attach(self, *forwarders: Program | str) -> None:
+        """The user names forwarders, or their places."""
+        for forwarder in forwarders:
+            place = forwarder if isinstance(forwarder, str) else forwarder.place
+            self.node.contacts.attachments.add(f"data://{place}", self.now_s)
         self._settle()
 
     # -- calls and events to a node ----------------------------------------------------------------------------

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.simulation.clocks import Clock
-from tests.simulation.connections import Callback, Connection, Dial
+from tests.simulation.connections import Connection, Dial
 from tests.simulation.network import Network
+from tests.simulation.program import Program
 from zmqagents.protocol import effects as e
 from zmqagents.protocol.events import Sent
 from zmqagents.protocol.frames import Part
-from zmqagents.protocol.ids import NodeId, PathId
+from zmqagents.protocol.ids import ANYONE, NodeId, PathId
 from zmqagents.protocol.node import Node
 from zmqagents.protocol.records import Record
 from zmqagents.protocol.state import NodeLimits
 
 
-class Shell:
+class Shell(Program):
     """Runs a node with ``record`` on the network; a subclass is its application."""
 
     def __init__(
         self, network: Network, name: str, place: str, record: Record, limits: NodeLimits | None, clock: Clock
     ) -> None:
-        self.network, self.name, self.place, self.clock = network, name, place, clock
-        self.node_id = record.node_id
-        network.names[self.node_id] = name
-        self.alive = True
-        self.started_s = network.now_s
-        self.ended_s = float("inf")
-        """When it was killed, or began to leave."""
-        self.suspended = False
+        super().__init__(network, name, place, record.node_id)
+        self.clock = clock
         self.endpoint, self.gossip_endpoint = record.endpoints[0], record.gossip_endpoints[0]
         self.node = Node(record, limits, now_s=self.now_s)
         self.sent_anew: dict[str, float] = {}
@@ -38,12 +32,8 @@ class Shell:
         self._watch_lost_links()
         self._dials: dict[int, Dial] = {}
         self._gossip_dials: dict[str, Dial] = {}
-        self._accepted: dict[NodeId, Connection] = {}
         self._flush_scheduled = False
         self._armed_s = float("inf")
-        self._backlog: list[Callback] | None = None
-        self._busy_until_s = 0.0
-        self._thawed_at_s = 0.0
         network.listeners.update({self.endpoint: self, self.gossip_endpoint: self})
 
     def _watch_lost_links(self) -> None:
@@ -59,78 +49,12 @@ class Shell:
         """What concerns the application."""
         raise NotImplementedError
 
-    # -- time and faults ---------------------------------------------------------------------------------------
+    # -- inputs ----------------------------------------------------------------------------------------------
 
     @property
     def now_s(self) -> float:
         """What its own clock shows: the only time that the node ever sees."""
         return self.clock.read(self.network.now_s)
-
-    @property
-    def is_held_up(self) -> bool:
-        """Whether it is busy or suspended."""
-        return self._backlog is not None
-
-    def was_held_up(self, since_s: float) -> bool:
-        """Whether it is, or has been since the network's clock showed ``since_s``."""
-        return self.is_held_up or self._thawed_at_s >= since_s
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        if self.alive:
-            self.network.note(f"{self.name} is killed")
-            self.alive = False
-            self.ended_s = min(self.ended_s, self.network.now_s)
-            self.network.disconnect(self)
-
-    def freeze(self, seconds: float) -> None:
-        """The program is busy and reads nothing, while libzmq keeps its connections."""
-        self.network.note(f"{self.name} is busy for {seconds:.3f}")
-        self._busy_until_s = max(self._busy_until_s, self.network.now_s + seconds)
-        self._hold_up(seconds)
-
-    def suspend(self, seconds: float) -> None:
-        """SIGSTOP, and SIGCONT so much later: its libzmq does nothing either."""
-        if self.alive and not self.suspended:
-            self.network.note(f"{self.name} is suspended for {seconds:.3f}")
-            self.suspended = True
-            self._hold_up(seconds)
-            self.network.suspended(self)
-            self.network.after(seconds, self._resume)
-
-    def _resume(self) -> None:
-        self.network.note(f"{self.name} goes on")
-        self.suspended = False
-        self._thaw()
-        self.network.resumed(self)
-
-    def _hold_up(self, seconds: float) -> None:
-        self._backlog = [] if self._backlog is None else self._backlog
-        self.network.after(seconds, self._thaw)
-
-    def _thaw(self) -> None:
-        if self.suspended or self.network.now_s < self._busy_until_s - 1e-9:
-            return
-        backlog, self._backlog = self._backlog or [], None
-        self._thawed_at_s = self.network.now_s
-        for callback in backlog:
-            self._when_free(callback)
-
-    # -- inputs ------------------------------------------------------------------------------------------------
-
-    def do(self, callback: Callback) -> None:
-        """Run an input, now or when the program gets to it."""
-        self._when_free(lambda: self._input(callback))
-
-    def _when_free(self, callback: Callback) -> None:
-        if self._backlog is not None:
-            self._backlog.append(callback)
-        elif self.alive:
-            callback()
-
-    def _input(self, callback: Callback) -> None:
-        callback()
-        self._settle()
 
     def receive(self, path: PathId, parts: list[Part]) -> None:
         self.node.receive(path, parts, self.now_s)
@@ -154,7 +78,7 @@ class Shell:
         self._flush_scheduled = False
         for path, parts in self.node.transmit(self.now_s):
             if not self._send_raw(path, parts):
-                self.node.contacts.send_failed(path)
+                self.node.contacts.send_failed(path, self.now_s)
         if self.node.state.effects:
             self._settle()
         if self.node.wake_s < self._armed_s:
@@ -175,11 +99,16 @@ class Shell:
         self.network.envelopes += 1
         if isinstance(path, int):
             listener = connection.listener
-            connection.send(listener, lambda: _accept(listener, self.node_id, connection, parts))
+            sure = self.node.contacts.attachments.owns(path) and parts[0][22:38] == ANYONE
+            connection.send(listener, lambda: accept(listener, self.node_id, connection, parts), sure=sure)
         else:
-            dialler, dial = connection.dialler, connection.dial
-            connection.send(dialler, lambda: _answer(dialler, dial, parts))
+            answer(connection, parts)
         return True
+
+    def accept(self, source: NodeId, connection: Connection, parts: list[Part]) -> None:
+        if connection.open:
+            self._accepted[source] = connection
+        self.receive(source, parts)
 
     def _connection(self, path: int) -> Connection | None:
         dial = self._dials.get(path)
@@ -218,18 +147,23 @@ class Shell:
                 connection.send(listening, lambda listening=listening: listening.receive_gossip([*parts]))  # type: ignore[misc]
 
 
-def _accept(listener: object, source: NodeId, connection: Connection, parts: list[Part]) -> None:
-    assert isinstance(listener, Shell)
-    if connection.open:
-        listener._accepted[source] = connection
-    listener.receive(source, parts)
+def accept(listener: object, source: NodeId, connection: Connection, parts: list[Part]) -> None:
+    """A message comes to a ROUTER."""
+    assert isinstance(listener, Program)
+    listener.accept(source, connection, parts)
 
 
-def _answer(dialler: object, dial: Dial, parts: list[Part]) -> None:
+def answer(connection: Connection, parts: list[Part], *, sure: bool = False) -> None:
+    """Send a message from a ROUTER, on the connection on which the other side was heard."""
+    dialler, dial = connection.dialler, connection.dial
     assert isinstance(dialler, Shell)
-    path = next((path for path, one in dialler._dials.items() if one is dial), None)
-    if path is not None:
-        dialler.receive(path, parts)
+
+    def arrive() -> None:
+        path = next((path for path, one in dialler._dials.items() if one is dial), None)
+        if path is not None:
+            dialler.receive(path, parts)
+
+    connection.send(dialler, arrive, sure=sure)
 
 
 @dataclass
@@ -253,7 +187,7 @@ class _GossipEvents:
     endpoint: str
 
     def up(self) -> None:
-        self.process.node.contacts.gossip_up(self.endpoint)
+        self.process.node.contacts.gossip_up(self.endpoint, self.process.now_s)
 
     def down(self) -> None:
         self.process.node.contacts.gossip_down(self.endpoint, self.process.now_s)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.campaign import cores, executor, explain, run_all
-from tests.simulation.faults import PROFILES, Fault, faults_named, name_of
+from tests.simulation.faults import ALL, PROFILES, Fault, faults_named, name_of
 from tests.simulation.invariants import ALWAYS
 from tests.simulation.world import Report, Scenario, World, run_seed
 
@@ -24,6 +24,9 @@ CHUNKS = [
     *(("gentle", first) for first in range(0, 25, CHUNK)),
     *(("moves", first) for first in range(0, 50, CHUNK)),
     *(("lives", first) for first in range(0, 50, CHUNK)),
+    *(("relayed", first) for first in range(0, 25, CHUNK)),
+    *(("relayed-lives", first) for first in range(0, 25, CHUNK)),
+    *(("relayed-all", first) for first in range(0, 50, CHUNK)),
 ]
 LEAST_OF_EACH = 10
 """How often each fault has to happen in CHUNK runs: else they prove little about it."""
@@ -56,7 +59,7 @@ def test_every_fault_happens_and_every_end_of_a_call_too(runs: Runs) -> None:
     for report in runs("all", 0):
         caused += report.faults
         outcomes += report.outcomes
-    assert {kind.value for kind in Fault if caused[kind.value] < LEAST_OF_EACH} == set()
+    assert {kind.value for kind in ALL if caused[kind.value] < LEAST_OF_EACH} == set()
     assert outcomes.keys() >= {"reply", "deadline", "peer_lost", "given up", "caller died"}
     assert sum(report.moved for report in runs("all", 0)) > LEAST_OF_EACH, "agents went from one process to another"
 

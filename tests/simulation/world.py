@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from tests.simulation.application import SLOW, STUCK
 from tests.simulation.application import name_of as end_of
 from tests.simulation.faults import ALL, GENTLE, LIVES, MOVES, Fault, Faults, name_of
+from tests.simulation.forwarders import Forwarder
 from tests.simulation.invariants import ALWAYS, BrokenInvariantError, is_keyed
 from tests.simulation.network import Network
 from tests.simulation.process import Process, converged
@@ -99,8 +101,20 @@ class World:
         self.invariants = [kind(self) for kind in ALWAYS]
         # Where no call may fail, somebody has to be there who tells a newcomer of the others.
         self._seeds = scenario.nodes if self.gentle else self.random.choice((SEEDS, scenario.nodes))
+        self.forwarders: dict[str, Forwarder] = {}
+        if Fault.FORWARDER in scenario.faults:
+            self._set_apart()
         for place in self._places:
             self.start(place)
+
+    def _set_apart(self) -> None:
+        """Two forwarders, and many processes that can't reach each other directly."""
+        self.forwarders = {place: Forwarder(self.network, place) for place in ("f1", "f2")}
+        self._seeds = 0
+        share = self.random.choice((0.3, 0.6, 1.0))
+        for one, other in combinations(self._places, 2):
+            if self.random.random() < share:
+                self.network.part(one, other, refuses=self.random.random() < 0.5)
 
     @property
     def alive(self) -> list[Process]:
@@ -109,12 +123,13 @@ class World:
     @property
     def gentle(self) -> bool:
         """Whether no call and no event may fail."""
-        return self.scenario.faults <= GENTLE or self.scenario.faults <= MOVES
+        faults = self.scenario.faults - {Fault.FORWARDER}
+        return faults <= GENTLE or faults <= MOVES
 
     @property
     def kills_only(self) -> bool:
         """Whether nobody who lives may be taken for dead."""
-        return self.scenario.faults <= LIVES
+        return self.scenario.faults - {Fault.FORWARDER} <= LIVES
 
     def start(self, place: str) -> Process:
         """A new life at ``place``."""
@@ -134,6 +149,7 @@ class World:
         self.everybody.append(process)
         self.at_place[place] = process
         process.seed(*self._places[: self._seeds])
+        process.attach(*self.forwarders)
         return process
 
     def _hosted(self, *more: str) -> dict[str, HostedType]:

@@ -49,13 +49,20 @@ class StaticDiscovery:
     """
 
     def __init__(
-        self, seeds: Sequence[str], *, resolve_every_s: float = RESOLVE_EVERY_S, resolver: Resolver = resolve
+        self,
+        seeds: Sequence[str],
+        *,
+        resolve_every_s: float = RESOLVE_EVERY_S,
+        resolver: Resolver = resolve,
+        what: str = "seed",
     ) -> None:
+        """``what`` the endpoints lead to, for people."""
         if isinstance(seeds, str):
             raise ConfigError(f"seeds is the text {seeds!r}: write a list, seeds=[{seeds!r}]")
         if resolve_every_s <= 0:
             raise ConfigError(f"resolve_every_s is {resolve_every_s}: write a number of seconds above 0")
-        self._seeds = tuple(dict.fromkeys(_parse_seed(seed) for seed in seeds))
+        self._seeds = tuple(dict.fromkeys(_parse_seed(seed, what) for seed in seeds))
+        self._what = what
         self._resolve_every_s = resolve_every_s
         self._resolver = resolver
         self._own: Advertisement | None = None
@@ -88,7 +95,7 @@ class StaticDiscovery:
             await asyncio.wait_for(self._looked_up.wait(), SETTLE_S)
         except asyncio.TimeoutError:
             slow = ", ".join(sorted(host for host, _port in self._pending))
-            _log.info("Looking up the seeds takes more than %.0f s, going on without: %s", SETTLE_S, slow)
+            _log.info("Looking up the %ss takes more than %.0f s, going on without: %s", self._what, SETTLE_S, slow)
         await asyncio.sleep(0)  # callbacks that are queued come first
 
     async def update(self, own: Advertisement) -> None:
@@ -112,12 +119,12 @@ class StaticDiscovery:
                 addresses = await self._resolver(*seed)
             except (OSError, UnicodeError) as error:
                 if not failing:
-                    text = "The seed name %s does not resolve (%s); it is tried again every %g s, silently"
-                    _log.warning(text, seed[0], error, self._resolve_every_s)
+                    text = "The %s name %s does not resolve (%s); it is tried again every %g s, silently"
+                    _log.warning(text, self._what, seed[0], error, self._resolve_every_s)
                 failing = True
             else:
                 if failing:
-                    _log.info("The seed name %s resolves now", seed[0])
+                    _log.info("The %s name %s resolves now", self._what, seed[0])
                 failing = False
                 self._take(seed, addresses)
             self._pending.discard(seed)
@@ -129,8 +136,8 @@ class StaticDiscovery:
         """Show the addresses that are new; one that went away and comes again is new."""
         before = self._shown.get(seed, frozenset())
         if len(addresses) > MAX_ADDRESSES_PER_NAME > len(before):
-            text = "The seed name %s has %d addresses; the first %d are used"
-            _log.warning(text, seed[0], len(addresses), MAX_ADDRESSES_PER_NAME)
+            text = "The %s name %s has %d addresses; the first %d are used"
+            _log.warning(text, self._what, seed[0], len(addresses), MAX_ADDRESSES_PER_NAME)
         now = tuple(dict.fromkeys(addresses[:MAX_ADDRESSES_PER_NAME]))
         self._shown[seed] = frozenset(now)
         for address in now:
@@ -147,11 +154,11 @@ class StaticDiscovery:
             self._found(sighting)
 
 
-def _parse_seed(seed: str) -> tuple[str, int]:
+def _parse_seed(seed: str, what: str) -> tuple[str, int]:
     host, port = parse_endpoint(seed)
     address = ip_or_none(host)
     if address is not None and (address.is_unspecified or address.is_multicast):
-        raise ConfigError(f"the seed {seed!r} is no address of one host: write the address that the peer listens on")
+        raise ConfigError(f"the {what} {seed!r} is no address of one host: write the address that it listens on")
     return host, port
 
 

@@ -1,4 +1,8 @@
-"""The place of the forwarder, the optional broker for processes that can't reach each other.
+"""The forwarder: relays between nodes that can't reach each other (SPEC.md section 12). Needs no AutoGen."""
 
-It will not need AutoGen.
-"""
+from __future__ import annotations
+
+from zmqagents.forwarder.service import Forwarder
+from zmqagents.forwarder.settings import ForwarderSettings
+
+__all__ = ["Forwarder", "ForwarderSettings"]

@@ -32,6 +32,7 @@ MAX_TEXT_BYTES = 65_536
 MAX_NESTING = 8
 MAX_UINT = (1 << 63) - 1
 MAX_AGENTS = 4_096  # recipients of an EVENT, or agents of a CLAIM
+MAX_NODES = 4_096  # in each list of a ROSTER or LISTEN
 DEFAULT_MAX_PAYLOAD_BYTES = 128 << 20
 GOSSIP_PREFIX = b"zmqagents/1"
 
@@ -101,8 +102,8 @@ def decode_envelope(parts: Sequence[f.Part], *, max_payload_bytes: int = DEFAULT
     if len(header) > 8:
         _check_nesting(header[8:], MAX_NESTING - 1)
     decoded = _decode_frames(wire_frames, parts, first > 0, max_payload_bytes)
-    if destination == ANYONE and any(type(frame) is not f.Ping for frame in decoded):
-        raise RemoteProtocolError(WireCode.BAD_FIELD, "only PING goes to whoever reads it")
+    if destination == ANYONE and any(type(frame) not in _TO_ANYONE for frame in decoded):
+        raise RemoteProtocolError(WireCode.BAD_FIELD, "only PING, ATTACH, LISTEN and BYE go to whoever reads them")
     return f.Envelope(source, destination, session, first, ack_session, ack, decoded)
 
 
@@ -356,6 +357,12 @@ def _agents(value: Any) -> bool:
     return all(type(item) is str and _agent(item) for item in value)
 
 
+def _nodes(value: Any) -> bool:
+    if len(value) > MAX_NODES:
+        raise RemoteProtocolError(WireCode.TOO_LARGE, f"{len(value):,} nodes, over {MAX_NODES:,}")
+    return all(map(_is_node, value))
+
+
 def _recipients(value: Any) -> bool:
     return value != [] and _agents(value)
 
@@ -417,6 +424,7 @@ _AGENTS = _Field((list,), _agents)
 _CONTEXT = _Field((dict, _NIL), _context)
 _VERSIONS = _Field((list,), _versions)
 _DEATHS = _Field((list,), _deaths)
+_NODES = _Field((list,), _nodes)
 _PAYLOAD = _Field((bytes, _NIL))
 
 _HEARTBEAT_TYPES = (int, int, bytes, int)
@@ -437,6 +445,10 @@ _FIELDS: dict[type[Any], tuple[_Field, ...]] = {  # SPEC.md sections 3.1 and 3.2
     f.SyncPush: (_UINT, _FLAG, _DEATHS, _PAYLOAD),
     f.Probe: (_UINT, _NODE),
     f.Probed: (_UINT, _NODE, _FLAG),
+    f.Attach: (_UINT, _UINT, _TEXT, _UINT),
+    f.Roster: (_UINT, _FLAG, _FLAG, _NODES, _NODES),
+    f.Listen: (_FLAG, _NODES, _NODES),
+    f.Seek: (_NODE, _NODE),
     f.Request: (_UINT, _AGENT, _TEXT, _AGENT_OR_NIL, _TEXT, _TEXT, _UINT_OR_NIL, _UINT, _CONTEXT, _PAYLOAD),
     f.Reply: (_UINT, _TEXT, _TEXT, _PAYLOAD),
     f.Error: (_UINT, _UINT, _TEXT, _TEXT, _PAYLOAD),
@@ -463,6 +475,7 @@ _FIELDS: dict[type[Any], tuple[_Field, ...]] = {  # SPEC.md sections 3.1 and 3.2
     f.Moved: (_AGENT, _NODE),
 }
 _READ_FROM_VIEWS = frozenset({f.Request, f.Reply, f.Event})  # large messages of users; whoever reads others wants bytes
+_TO_ANYONE = frozenset({f.Ping, f.Attach, f.Listen, f.Bye})
 _WITH_PAYLOAD = frozenset(kind for kind in f.KINDS if "payload" in kind._fields)  # type: ignore[attr-defined]
 
 

@@ -126,6 +126,19 @@ class PeerRefused(NamedTuple):
     text: str
 
 
+class ForwarderGained(NamedTuple):
+    """The forwarder there relays for this node. For a person."""
+
+    endpoint: str
+
+
+class ForwarderLost(NamedTuple):
+    """The forwarder there relays for this node no more, or doesn't begin to. For a person."""
+
+    endpoint: str
+    text: str
+
+
 class Strayed(NamedTuple):
     """Something illegal came: dropped and counted; ``peer`` is None if it can't be told."""
 
@@ -150,5 +163,7 @@ Effect: TypeAlias = (
     | MemberChanged
     | Superseded
     | PeerRefused
+    | ForwarderGained
+    | ForwarderLost
     | Strayed
 )

@@ -110,6 +110,42 @@ class Probed(NamedTuple):
     connected: bool
 
 
+class Attach(NamedTuple):
+    """Asks a forwarder to relay for the sender (SPEC.md section 12)."""
+
+    lowest: int
+    highest: int
+    cluster: str
+    token: int
+
+
+class Roster(NamedTuple):
+    """Who is attached to the forwarder; ``token`` is that of the ATTACH it answers, 0 if of none."""
+
+    token: int
+    whole: bool
+    """Whether it replaces what the reader knew (in pages, the final one with ``last``); else it is a change."""
+    last: bool
+    attached: list[NodeId]
+    gone: list[NodeId]
+
+
+class Listen(NamedTuple):
+    """Whose gossip the sender wants from the forwarder."""
+
+    whole: bool
+    """Whether it is that of ``nodes`` alone; else theirs too, and not that of those ``dropped``."""
+    nodes: list[NodeId]
+    dropped: list[NodeId]
+
+
+class Seek(NamedTuple):
+    """Asks ``node``, by way of a member that has a link with it, to dial ``seeker``, which can't dial it."""
+
+    node: NodeId
+    seeker: NodeId
+
+
 class Request(NamedTuple):
     call_id: CallId
     agent: AgentKey
@@ -216,7 +252,23 @@ class Unknown(NamedTuple):
     kind: int
 
 
-ControlFrame: TypeAlias = Hello | Welcome | Ack | Ping | Pong | Bye | SyncPull | SyncPush | Probe | Probed | Unknown
+ControlFrame: TypeAlias = (
+    Hello
+    | Welcome
+    | Ack
+    | Ping
+    | Pong
+    | Bye
+    | SyncPull
+    | SyncPush
+    | Probe
+    | Probed
+    | Attach
+    | Roster
+    | Listen
+    | Seek
+    | Unknown
+)
 DataFrame: TypeAlias = (
     Request
     | Reply
@@ -246,6 +298,10 @@ KINDS: dict[type[tuple[object, ...]], int] = {
     SyncPush: 8,
     Probe: 9,
     Probed: 10,
+    Attach: 11,
+    Roster: 12,
+    Listen: 13,
+    Seek: 14,
     Request: 16,
     Reply: 17,
     Error: 18,
@@ -265,6 +321,10 @@ KINDS: dict[type[tuple[object, ...]], int] = {
 FIRST_DATA_KIND = 16
 OPTIONAL_BARE_KINDS = range(64, 96)
 OPTIONAL_PAYLOAD_KINDS = range(96, 128)
+
+
+VERSIONS = (1, 1)
+"""Lowest and highest protocol version spoken here; our record says so, and greetings say what it says."""
 
 
 class Envelope(NamedTuple):

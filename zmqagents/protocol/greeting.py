@@ -12,8 +12,7 @@ from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import Record
 from zmqagents.protocol.state import NodeState
 
-VERSIONS = (1, 1)
-"""Lowest and highest protocol version spoken here; our record says so, and greetings say what it says."""
+VERSIONS = f.VERSIONS
 
 REFUSALS = (WireCode.VERSION_MISMATCH, WireCode.WRONG_CLUSTER)
 """Why a peer and we can't talk at all: greeting it again is no use before its path is new."""
@@ -46,6 +45,11 @@ class Greeter:
         peer.greet_wait_s = min(max(2 * peer.greet_wait_s, GREET_AGAIN_S), GREET_AGAIN_MAX_S)
         peer.greet_at_s = now_s + peer.greet_wait_s
         self._state.wake_by(peer.greet_at_s)
+
+    def greet_at_once(self, peer: Peer, now_s: float) -> None:
+        """Send HELLO with the next tick, which is now."""
+        peer.greet_wait_s, peer.greet_at_s = 0.0, now_s
+        self._state.wake_by(now_s)
 
     def hello(self, peer: Peer, path: PathId, session: int, frame: f.Hello, now_s: float) -> bool:
         """Take a HELLO that has passed ``check`` and answer it on ``path``; whether the link is up now."""

@@ -18,6 +18,11 @@ these 2.0 s, the next check 0.25 s later at most, and the answers of the others 
 NEVER_UP_AFTER_S = 5.0
 """How long the first connection may take: a process that has just been started may open its sockets late."""
 
+DESERTED_AFTER_S = 1.0
+"""How long a node that nobody can dial may be without the connection that it had made to us: it dials again at once.
+With it the death of such a node is known in under 5 s: ZMTP ends the connection after 2.0 s of silence, the next PING
+on it shows that within 1.0 s, then these 1.0 s, the next check 0.25 s later at most, and others' answers 0.4 s."""
+
 HEARD_WITHIN_S = 3.0
 """A node that nobody can dial is alive while it is heard on its own connection, this often at least: three heartbeats,
 and below the 5 s in which a death is to be known."""
@@ -77,6 +82,20 @@ class GossipDials:
         old = dial.endpoint
         if not dial.turned_away():
             return (None, None)
+        dial.tried_s = now_s
+        return (self._leave(node_id, old), self._use(node_id, dial, now_s))
+
+    def move_on(
+        self, node_id: NodeId, heard_s: float, silent_after_s: float, now_s: float
+    ) -> tuple[str | None, str | None]:
+        """Leave an endpoint where the member's gossip is not heard, if there is another: as ``turn``."""
+        dial = self._dials[node_id]
+        old = dial.endpoint
+        if heard_s > dial.tried_s and not dial.met:
+            dial.meets()
+        if not dial.is_overdue(now_s, silent_after_s):
+            return (None, None)
+        dial.move(now_s)
         return (self._leave(node_id, old), self._use(node_id, dial, now_s))
 
     def drop(self, node_id: NodeId) -> str | None:

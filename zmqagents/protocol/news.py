@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from zmqagents.protocol.codec import Delta, encode_gossip
-from zmqagents.protocol.effects import Publish
 from zmqagents.protocol.frames import DeathEntry
 from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.membership import in_chunks
@@ -49,7 +48,7 @@ class News:
             return
         deaths: list[DeathEntry] = [[node_id, version] for node_id, version in self._deaths.items()]
         for chunk in in_chunks(list(self._records.values())):
-            self._state.effects.append(Publish(encode_gossip(Delta(self._state.node_id, chunk, deaths))))
+            self._state.publish(encode_gossip(Delta(self._state.node_id, chunk, deaths)))
             deaths = []
         self._records.clear()
         self._deaths.clear()

@@ -14,7 +14,7 @@ from typing import Any
 
 from zmqagents.errors import RemoteProtocolError, WireCode
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.codec import Heartbeat, decode_envelope, decode_gossip, encode_envelope
+from zmqagents.protocol.codec import GOSSIP_PREFIX, Heartbeat, decode_envelope, decode_gossip, encode_envelope
 from zmqagents.protocol.contacts import Contacts
 from zmqagents.protocol.departures import Departures
 from zmqagents.protocol.effects import Effect, MemberChanged, PeerRefused, Strayed
@@ -72,6 +72,10 @@ class Node:
             f.SyncPush: self._sync_push,
             f.Probe: self._probe,
             f.Probed: self._probed,
+            f.Attach: self._of_a_forwarder,
+            f.Roster: self._of_a_forwarder,
+            f.Listen: self._of_a_forwarder,
+            f.Seek: self._seek,
             f.Unknown: self._ignore,
         }
 
@@ -129,7 +133,9 @@ class Node:
     def is_synchronised(self) -> bool:
         """Whether everybody that discovery has shown, and who is there, has told us what it knows."""
         return self._sync.has_enough or (
-            not self.contacts.unidentified() and not any(peer.awaited for peer in self.state.peers.values())
+            not self.contacts.unidentified()
+            and not self.contacts.attachments.is_awaited()
+            and not any(peer.awaited for peer in self.state.peers.values())
         )
 
     def unsynchronised(self) -> list[str]:
@@ -180,22 +186,29 @@ class Node:
         """A multipart message came on ``path``. Whatever is illegal is dropped and told as Strayed."""
         if self._has_left:
             return
+        envelope = None
         try:
             envelope = decode_envelope(parts, max_payload_bytes=self.state.limits.max_payload_bytes)
             if type(path) is bytes and path != envelope.source:
                 raise RemoteProtocolError(WireCode.BAD_FIELD, "the source is not the routing id of the connection")
             self._accept(path, envelope, now_s)
         except RemoteProtocolError as error:
-            self._strayed(path, error, now_s)
+            if envelope is None and self.contacts.attachments.owns(path) and parts[:1] == [GOSSIP_PREFIX]:
+                self.receive_gossip(parts, now_s, forwarded=True)  # told apart here, at no cost to envelopes
+            else:
+                self._strayed(path, self.contacts.attachments.author(path, parts), error, now_s)
 
-    def receive_gossip(self, parts: Sequence[f.Part], now_s: float) -> None:
-        """A gossip message came. Whatever is illegal is dropped and told as Strayed."""
+    def receive_gossip(self, parts: Sequence[f.Part], now_s: float, *, forwarded: bool = False) -> None:
+        """A gossip message came, from its author's PUB or by a forwarder. What is illegal is told as Strayed."""
         if self._has_left:
             return
         try:
             gossip = decode_gossip(parts)
             if gossip is None or gossip.source == self.node_id:
                 return
+            peer = self.state.peers.get(gossip.source)
+            if peer is not None and not forwarded:
+                peer.gossip_heard_s = now_s
             if isinstance(gossip, Heartbeat):
                 differs = self._sync.heartbeat(gossip, now_s)
                 if differs is not None:
@@ -252,6 +265,9 @@ class Node:
         if envelope.destination == ANYONE and isinstance(first, f.Ping):
             self._reply_directly(path, envelope.source, f.Pong(first.token))
             return
+        if envelope.destination == ANYONE:
+            self._reply_directly(path, envelope.source, f.Bye(WireCode.ILLEGAL_NOW, "this is a node, not a forwarder"))
+            raise RemoteProtocolError(WireCode.ILLEGAL_NOW, "it takes this node for a forwarder")
         self._reply_directly(path, envelope.source, f.Bye(WireCode.WRONG_NODE, "another process has this endpoint now"))
         raise RemoteProtocolError(WireCode.WRONG_NODE, f"addressed to {short(envelope.destination)}, which is not here")
 
@@ -262,6 +278,8 @@ class Node:
         """Who it is that has no link with us: a new peer, the answer of a seed, or one that we have given up."""
         first = envelope.frames[0]
         source = envelope.source
+        if self.contacts.attachments.takes(path, envelope, now_s):
+            return None
         if isinstance(first, f.Hello):
             return self.state.peer(source)
         if isinstance(first, f.Pong) and not envelope.session:
@@ -278,9 +296,11 @@ class Node:
             return None
         raise RemoteProtocolError(WireCode.ILLEGAL_NOW, "a stranger starts with HELLO")
 
-    def _strayed(self, path: PathId, error: RemoteProtocolError, now_s: float) -> None:
+    def _strayed(self, path: PathId, author: NodeId | None, error: RemoteProtocolError, now_s: float) -> None:
         self.state.counters.strays += 1
         peer = self.state.peers.get(path) if isinstance(path, bytes) else self.contacts.peer_of(path)
+        if author is not None:
+            peer = self.state.peers.get(author)
         stranger = path if isinstance(path, bytes) else None
         self.state.effects.append(Strayed(peer.node_id if peer is not None else stranger, error.code, str(error)))
         if peer is None or error.code is WireCode.WRONG_NODE:
@@ -302,12 +322,14 @@ class Node:
 
     def _hello(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Hello, now_s: float) -> None:
         self._greeter.check(peer, path, frame)
+        self.contacts.greeted(peer, path)
         self._sync.merge_from(peer.node_id, frame.payload, now_s)
         peer = self.state.peer(peer.node_id)
         if self._greeter.hello(peer, path, envelope.session, frame, now_s):
             self._sync.link_up(peer, now_s)
 
     def _welcome(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Welcome, now_s: float) -> None:
+        self.contacts.met(path)
         self._sync.merge_from(peer.node_id, frame.payload, now_s)
         if self._greeter.welcome(peer, path, envelope.session, frame, now_s):
             self._sync.link_up(peer, now_s)
@@ -360,6 +382,11 @@ class Node:
         del path, envelope
         self._sync.pushed(peer, frame, now_s)
 
+    def _of_a_forwarder(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: Any, now_s: float) -> None:
+        """ATTACH, ROSTER and LISTEN are said between a node and a forwarder (SPEC.md section 12), never on a link."""
+        del peer, path, envelope, now_s
+        raise RemoteProtocolError(WireCode.ILLEGAL_NOW, f"{type(frame).__name__} on a link between nodes")
+
     def _probe(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Probe, now_s: float) -> None:
         del path, envelope
         self.contacts.watch.suspicions.asked(peer, frame, now_s)
@@ -367,6 +394,10 @@ class Node:
     def _probed(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Probed, now_s: float) -> None:
         del path, envelope
         self.contacts.watch.suspicions.answered(peer, frame, now_s)
+
+    def _seek(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Seek, now_s: float) -> None:
+        del path, envelope
+        self.contacts.watch.seeking.asked(peer, frame, now_s)
 
     def _ignore(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Unknown, now_s: float) -> None:
         """An optional frame of a later version."""

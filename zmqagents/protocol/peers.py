@@ -24,6 +24,14 @@ class Peer:
     dialled_up: bool = False
     accepted: bool = False
     """Whether it has been heard on its own connection to our ROUTER, and that connection took what we sent."""
+    forwarded: int | None = None
+    """The number of our DEALER to a forwarder that has it attached."""
+    unforwarded_s: float | None = None
+    """Since when no forwarder has it, if one had."""
+    said_gone: bool = False
+    """Whether that was said by the forwarder, which stays; else the forwarder itself is lost."""
+    gossip_heard_s: float = -math.inf
+    """When its gossip last came from its own PUB."""
     controls: list[ControlFrame] = field(default_factory=list)
     """Control frames for the next transmission."""
     handling: EventInbox = field(default_factory=EventInbox)
@@ -52,6 +60,12 @@ class Peer:
     """When anything last came from it."""
     pinged_s: float = -math.inf
     """When its own connection to our ROUTER was last tried, and took what we sent."""
+    deserted_s: float | None = None
+    """When its own connection to our ROUTER was found to be lost; None while it has one, or never had."""
+    seek_at_s: float = 0.0
+    """When others are asked next to have it dial us, while we can't dial it."""
+    seek_wait_s: float = 0.0
+    """How long after the last time; 0 before the first."""
     stuck_since_s: float | None = None
     """Since when something waits for it and there is no path."""
     unreachable: bool = False
@@ -62,12 +76,18 @@ class Peer:
 
     @property
     def path(self) -> PathId | None:
-        """The best path now: our own, else the peer's; None if there is none."""
+        """The best path now: our own, else the peer's, else that by a forwarder; None if there is none."""
         if self.dialled_up:
             return self.dialled
-        return self.node_id if self.accepted else None
+        return self.node_id if self.accepted else self.forwarded
 
     @property
     def awaited(self) -> bool:
         """Whether it can be or may yet be reached, and has not told what it knows."""
-        return not self.synced and not self.unreachable and (self.dialled is not None or self.accepted)
+        way = self.dialled is not None or self.accepted or self.forwarded is not None
+        return way and not self.synced and not self.unreachable
+
+    @property
+    def met_by_forwarder(self) -> bool:
+        """Whether a forwarder has it, or had."""
+        return self.forwarded is not None or self.unforwarded_s is not None

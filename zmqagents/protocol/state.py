@@ -10,7 +10,7 @@ from typing import Any
 from zmqagents.protocol.calls import Adoption, CallLimits, PendingCalls, ServedCalls
 from zmqagents.protocol.codec import DEFAULT_MAX_PAYLOAD_BYTES
 from zmqagents.protocol.directory import Directory, HostsChanged
-from zmqagents.protocol.effects import CallEnded, Effect, Fate, ServingEnded
+from zmqagents.protocol.effects import CallEnded, Effect, Fate, Publish, ServingEnded
 from zmqagents.protocol.events import EventInbox, EventLimits, EventOutbox, Sent
 from zmqagents.protocol.frames import Agent, ControlFrame, Error, Part, Reply, Request
 from zmqagents.protocol.ids import AgentKey, NodeId, PathId
@@ -58,6 +58,10 @@ class NodeState:
         self.on_link_lost: Callable[[NodeId, list[Sent]], None] = _ignore
         """Told of a peer whose link was reset, and of the events that it had not finished."""
         self.on_adoption_ended: Callable[[Adoption, Reply | Error | Fate], None] = _ignore
+        self.forwarder_of: Callable[[NodeId], int | None] = _nowhere
+        """Gives the path to a forwarder that has the node attached."""
+        self.gossip_paths: tuple[int, ...] = ()
+        """Paths to the forwarders, which get our gossip."""
         self.pending: PendingCalls[Any] = PendingCalls(limits.calls)
         self.served: ServedCalls[Any] = ServedCalls(limits.calls)
         self.peers: dict[NodeId, Peer] = {}
@@ -69,6 +73,7 @@ class NodeState:
         """When ``tick`` is due at the latest."""
         self._next_session = 1
         self._last_receipt = 0
+        self._last_path = 0
 
     def peer(self, node_id: NodeId) -> Peer:
         """The peer of that id, made if need be."""
@@ -81,6 +86,7 @@ class NodeState:
                 EventOutbox(self.limits.events),
                 record.instance_id if record is not None else "",
                 handling=EventInbox(self.limits.events),
+                forwarded=self.forwarder_of(node_id),
             )
         return peer
 
@@ -93,6 +99,16 @@ class NodeState:
         """A number that no event received here has had."""
         self._last_receipt += 1
         return self._last_receipt
+
+    def take_path(self) -> int:
+        """A number that no dialled path has had."""
+        self._last_path += 1
+        return self._last_path
+
+    def publish(self, parts: list[bytes]) -> None:
+        """Send gossip to whoever listens, directly or at a forwarder."""
+        self.effects.append(Publish(parts))
+        self.direct += [(path, [*parts]) for path in self.gossip_paths]
 
     def control(self, peer: Peer, frame: ControlFrame) -> None:
         """Send ``frame`` on the peer's best path with the next transmission; dropped if there is none, or no link.
@@ -147,3 +163,7 @@ class NodeState:
 
 def _ignore(*_: object) -> None:
     """Nobody has to be told yet."""
+
+
+def _nowhere(_node_id: NodeId) -> None:
+    """There is no forwarder."""

@@ -149,7 +149,7 @@ class Suspicions:
         self._token += 1
         suspicion.token = self._token
         suspicion.rounds += 1
-        helpers = self._helpers(node_id, now_s)
+        helpers = self.helpers(node_id, now_s)
         if not helpers:
             self._bury(node_id, now_s)
             return
@@ -170,7 +170,7 @@ class Suspicions:
                 suspicion.unasked.discard(helper_id)
                 self._state.control(peer, f.Probe(suspicion.token, node_id))
 
-    def _helpers(self, suspect: NodeId, now_s: float) -> list[Peer]:
+    def helpers(self, suspect: NodeId, now_s: float) -> list[Peer]:
         """Whom to ask: members with whom a link is up and who were heard lately first, others in each round."""
         state = self._state
         able = [

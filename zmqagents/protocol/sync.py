@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from zmqagents.errors import RemoteProtocolError, WireCode
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.codec import Delta, Heartbeat, encode_gossip, pack_records, unpack_records
-from zmqagents.protocol.effects import Publish, Strayed
+from zmqagents.protocol.effects import Strayed
 from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.listening import Listening
 from zmqagents.protocol.membership import MemberChange
@@ -82,7 +82,7 @@ class Sync:
         if own is old:
             return
         state.replace_record(old, own)
-        state.effects.append(Publish(encode_gossip(Delta(state.node_id, [state.membership.own_encoded]))))
+        state.publish(encode_gossip(Delta(state.node_id, [state.membership.own_encoded])))
         for node_id in state.peers:
             state.dirty[node_id] = None
 
@@ -117,7 +117,7 @@ class Sync:
         beat = Heartbeat(
             state.node_id, own.version, state.membership.live_count, state.membership.digest, len(state.served)
         )
-        state.effects.append(Publish(encode_gossip(beat)))
+        state.publish(encode_gossip(beat))
 
     def _settle(self, now_s: float) -> None:
         """What has been learned is told on, and the right members are listened to."""

@@ -16,8 +16,16 @@ from zmqagents.protocol.codec import encode_envelope
 from zmqagents.protocol.dialer import Dial
 from zmqagents.protocol.greeting import is_up
 from zmqagents.protocol.ids import NodeId
-from zmqagents.protocol.liveness import NEVER_UP_AFTER_S, is_out_of_reach, lost_since_s
+from zmqagents.protocol.liveness import (
+    AFTERTASTE_S,
+    DESERTED_AFTER_S,
+    NEVER_UP_AFTER_S,
+    is_out_of_reach,
+    lost_since_s,
+)
 from zmqagents.protocol.peers import Peer
+from zmqagents.protocol.records import Record
+from zmqagents.protocol.seeking import Seeking
 from zmqagents.protocol.state import NodeState
 from zmqagents.protocol.suspicion import ANSWER_WITHIN_S, POLL_S, Suspicions
 
@@ -46,6 +54,9 @@ class Dials(Protocol):
     def dials_to(self, node_id: NodeId) -> list[Dial]:
         """Those to the node."""
 
+    def excuses(self, node_id: NodeId, now_s: float) -> bool:
+        """Whether it is too early to judge the node."""
+
     def listens_to(self, node_id: NodeId) -> bool:
         """Whether the node's heartbeats are to be heard here."""
 
@@ -66,6 +77,7 @@ class Watch:
         self._state = state
         self._dials = dials
         self.suspicions = Suspicions(state, self, dials.reach, bury)
+        self.seeking = Seeking(state, self.suspicions, dials.reach)
         self._check_at_s: float | None = None
         self._awake_at_s: float | None = None
         """When what waited to be read while this node was asleep has been read; None if it was not asleep."""
@@ -85,9 +97,13 @@ class Watch:
             self.suspicions.accuse(node_id, now_s)
 
     def is_out_of_reach(self, node_id: NodeId, now_s: float) -> bool:
-        """Whether no connection that we have dialled to the member is up, nor its own with us."""
+        """Whether nothing leads to the member: no connection that we have dialled, its own with us, or a forwarder."""
+        if self._dials.excuses(node_id, now_s):
+            return False
         dials = self._dials.dials_to(node_id)
         peer = self._state.peers.get(node_id)
+        if peer is not None and _has_deserted(peer, dials, now_s):
+            return True
         if not is_out_of_reach(dials, peer.heard_s if peer is not None else 0.0, now_s):
             return False
         return peer is None or self._try_accepted(peer, dials, now_s) is False
@@ -185,15 +201,20 @@ class Watch:
         self._pinged.clear()
         for peer in self._state.peers.values():
             peer.stuck_since_s = None
+            if peer.deserted_s is not None:
+                peer.deserted_s = now_s
 
     def tend(self, peer: Peer, now_s: float) -> None:
         """See to a peer: forget who is no member, dial who is awaited, and free what waits for a path too long."""
         record = self._state.membership.get(peer.node_id)
         if record is None:
-            if peer.dialled is None and now_s - peer.heard_s >= NEVER_UP_AFTER_S:
+            pathless = peer.dialled is None and peer.forwarded is None
+            if pathless and now_s - peer.heard_s >= NEVER_UP_AFTER_S:
                 self._dials.forget(peer.node_id)
             return
-        if peer.path is not None or (peer.link.is_quiet() and not self._state.pending.unanswered(peer.node_id)):
+        self._tend_accepted(peer, record, now_s)
+        waits = not peer.link.is_quiet() or self._state.pending.unanswered(peer.node_id) > 0
+        if peer.path is not None or not waits:
             peer.stuck_since_s = None
             return
         self._dials.reach(peer, record.endpoints, now_s)
@@ -202,3 +223,27 @@ class Watch:
         elif now_s - peer.stuck_since_s >= (UNREACHABLE_STUCK_AFTER_S if peer.unreachable else STUCK_AFTER_S):
             peer.stuck_since_s = None
             self._state.reset_link(peer)
+
+    def _tend_accepted(self, peer: Peer, record: Record, now_s: float) -> None:
+        """A peer that can't be dialled: its own connection is all that tells of it, so that is tried regularly."""
+        if peer.dialled_up:
+            peer.deserted_s = None
+        if peer.dialled_up or (not peer.accepted and peer.deserted_s is None):
+            return
+        dials = self._dials.dials_to(peer.node_id)
+        if any(dial.up for dial in dials):
+            peer.deserted_s = None
+        elif peer.accepted:
+            peer.deserted_s = None
+            silent = now_s - lost_since_s(dials) >= PING_EVERY_S if dials else not record.gossip_endpoints
+            if silent:
+                self._try_accepted(peer, dials, now_s)
+        elif not dials:
+            self._dials.reach(peer, record.endpoints, now_s)
+
+
+def _has_deserted(peer: Peer, dials: list[Dial], now_s: float) -> bool:
+    """Whether a peer that could not be dialled has lost the connection that it had made, and makes no other."""
+    if peer.accepted or peer.deserted_s is None or not dials or any(dial.complete for dial in dials):
+        return False
+    return now_s - peer.deserted_s >= DESERTED_AFTER_S and peer.heard_s <= peer.deserted_s + AFTERTASTE_S

@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 
 from zmqagents.config import RuntimeConfig
 from zmqagents.discovery import Advertisement, CombinedDiscovery, Discovery, Sighting, StaticDiscovery
+from zmqagents.discovery.addresses import this_host, to_bind, to_tell, told_as
+from zmqagents.discovery.interfaces import list_adapters
 from zmqagents.protocol.greeting import VERSIONS
 from zmqagents.protocol.ids import make_node_id
 from zmqagents.protocol.node import Node
+from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import Phase, Record
 from zmqagents.protocol.state import NodeLimits
 from zmqagents.transport.base import Bound, Transport, TransportOptions
@@ -33,7 +36,8 @@ class PeerInfo:
     agent_types: tuple[str, ...]
     """What it hosts, sorted."""
     source: str
-    """Who showed it: ``"mdns"``, ``"seed"``, ``"gossip"`` for another process, or ``"greeting"`` for itself."""
+    """Who showed it: ``"mdns"``, ``"seed"``, ``"gossip"`` for another process, ``"greeting"`` for itself, or
+    ``"forwarder"``."""
     connected: bool
     """Whether there is a connection on which calls reach it now; otherwise one is made by the first call."""
     state: str
@@ -41,6 +45,12 @@ class PeerInfo:
     heartbeats; ``"suspected"``, others are being asked whether it is dead; ``"unreachable"``, others have a connection
     with it and this process can't get one; ``"known"``, no connection, or none yet.
     """
+    path: str
+    """How calls reach it now: ``"direct"``, on a connection that this process has dialled; ``"accepted"``, on its own
+    to this process; ``"forwarded"``, by a forwarder; ``"none"``.
+    """
+    forwarder: str
+    """Where that forwarder is, if the path is ``"forwarded"``; else empty."""
 
 
 class Cluster:
@@ -50,16 +60,19 @@ class Cluster:
         self._config = config
         self._transport = transport or ZeroMqTransport()
         self._discovery: Discovery = CombinedDiscovery(())
+        self._forwarders: Discovery = CombinedDiscovery(())
         self._sources: dict[bytes, str] = {}
         self._node_id = make_node_id(secrets.token_bytes(16))
         self._started_ms = int(time.time() * 1_000)
+        self._host = this_host(list_adapters())
         self.driver = Driver(self._transport, self._open)
 
     def _open(self, driver: Driver) -> Node:
         config = self._config
         options = TransportOptions(
-            listen=config.listen,
+            listen=to_bind(config.listen, self._host),
             port=config.port,
+            gossip_port=config.gossip_port,
             max_part_bytes=config.max_message_bytes + (1 << 16),
             zmtp_heartbeat_ms=max(int(config.zmtp_heartbeat_s * 1_000), 1),
             zmtp_timeout_ms=max(int(config.zmtp_heartbeat_s * 2_000), 2),
@@ -76,8 +89,8 @@ class Cluster:
             phase=Phase.JOINING,
             instance_id=self._config.instance_id,
             cluster=self._config.cluster,
-            endpoints=bound.endpoints,
-            gossip_endpoints=bound.gossip_endpoints,
+            endpoints=self._told(bound.endpoints, gossip=False),
+            gossip_endpoints=self._told(bound.gossip_endpoints, gossip=True),
             protocol=VERSIONS,
             types={},
             pinned=frozenset(),
@@ -88,6 +101,11 @@ class Cluster:
             started_ms=self._started_ms,
         )
 
+    def _told(self, bound: tuple[str, ...], *, gossip: bool) -> tuple[str, ...]:
+        if self._config.advertise:
+            return told_as(self._config.advertise, bound, gossip=gossip)
+        return to_tell(bound, self._host)
+
     async def join(self, application: Application) -> None:
         """Find the others, and return once they have told what they know; then this process is a full member."""
         driver, node = self.driver, self.driver.node
@@ -95,9 +113,29 @@ class Cluster:
         driver.attach(application)
         own = Advertisement(self._config.cluster, node.node_id, self._config.instance_id, node.record.endpoints)
         self._discovery = self._make_discovery()
+        self._forwarders = StaticDiscovery(self._config.forwarders(), what="forwarder")
         await self._discovery.start(own, self._sighted)
+        await self._forwarders.start(own, self._forwarder_named)
         await self._discovery.settled()
-        await driver.wait_until(node.is_synchronised, self._config.join_timeout_s)
+        await self._forwarders.settled()
+        await driver.wait_until(self._has_joined, self._config.join_timeout_s)
+        self._warn_of_missing(node)
+        node.publish_record(replace(node.record, phase=Phase.ACTIVE))
+        driver.perform()
+
+    def _has_joined(self) -> bool:
+        node = self.driver.node
+        named = bool(node.contacts.attachments) or not self._config.forwarders()
+        return named and node.is_synchronised()
+
+    def _warn_of_missing(self, node: Node) -> None:
+        absent = node.contacts.attachments.missing() if node.contacts.attachments else self._config.forwarders()
+        if absent:
+            logger.warning(
+                "No forwarder answers at %s yet; going on, and trying again. Processes that can be reached only there"
+                " are not known until then",
+                ", ".join(absent),
+            )
         missing = node.unsynchronised()
         if node.contacts.unidentified():
             missing.append("a seed")
@@ -107,8 +145,6 @@ class Cluster:
                 ", ".join(missing),
                 self._config.join_timeout_s,
             )
-        node.publish_record(replace(node.record, phase=Phase.ACTIVE))
-        driver.perform()
 
     def _warn_if_exposed(self) -> None:
         exposed = self._config.exposed()
@@ -135,6 +171,11 @@ class Cluster:
             self._sources[sighting.node_id] = sighting.source
         self.driver.sighted(sighting.endpoints, sighting.node_id)
 
+    def _forwarder_named(self, sighting: Sighting) -> None:
+        for endpoint in sighting.endpoints:
+            self.driver.node.contacts.attachments.add(endpoint, self.driver.now_s)
+        self.driver.perform()
+
     def announce_leaving(self) -> None:
         """Take no new work from now on."""
         node = self.driver.node
@@ -146,6 +187,7 @@ class Cluster:
         """Deliver what is on its way, for at most ``timeout_s``, say goodbye, and end every socket and task."""
         try:
             await self._discovery.stop()
+            await self._forwarders.stop()
             await self.driver.leave(timeout_s=timeout_s)
         finally:
             await self.driver.close()
@@ -162,6 +204,7 @@ class Cluster:
                 self._source(record),
                 (peer := node.state.peers.get(record.node_id)) is not None and peer.path is not None,
                 node.contacts.watch.standing(record.node_id, self.driver.now_s).value,
+                *_path_of(node, peer),
             )
             for record in node.membership.live()
             if record.node_id != node.node_id
@@ -175,4 +218,16 @@ class Cluster:
         if self.driver.node.contacts.is_seed(record.endpoints):
             return "seed"
         peer = self.driver.node.state.peers.get(record.node_id)
+        if peer is not None and peer.met_by_forwarder:
+            return "forwarder"
         return "greeting" if peer is not None and peer.accepted else "gossip"
+
+
+def _path_of(node: Node, peer: Peer | None) -> tuple[str, str]:
+    """What ``PeerInfo`` says about the path."""
+    if peer is None or peer.path is None:
+        return "none", ""
+    if isinstance(peer.path, bytes):
+        return "accepted", ""
+    forwarder = node.contacts.attachments.endpoint_of(peer.path)
+    return ("forwarded", forwarder) if forwarder else ("direct", "")

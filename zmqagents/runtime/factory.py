@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 
 from autogen_core import InterventionHandler
 from opentelemetry.trace import TracerProvider
 from typing_extensions import Unpack
 
-from zmqagents.config import Settings, check_broker_url
+from zmqagents.config import Settings
 from zmqagents.runtime.publishing import DeadLetter
 from zmqagents.runtime.runtime import ZmqAgentRuntime
 
 
-def create_distributed_runtime(  # type: ignore[misc]  # instance_id is one of Settings too, taken here by position
+def create_distributed_runtime(  # type: ignore[misc]  # these two are of Settings too, taken here by position
     broker_url: str | None = None,
     instance_id: str | None = None,
     *,
@@ -27,12 +26,12 @@ def create_distributed_runtime(  # type: ignore[misc]  # instance_id is one of S
 ) -> ZmqAgentRuntime:
     """A runtime, not yet started; awaiting it gives the runtime, ``async with`` starts it.
 
-    Without ``broker_url`` there is no broker. The environment variables ``BROKER_URL`` and ``INSTANCE_ID`` fill in what
-    isn't passed; the other settings are those of ``RuntimeConfig``. Raises ConfigError, saying what to write.
+    ``broker_url`` names the forwarders to attach to; without it there is no broker. The environment variables
+    ``BROKER_URL`` and ``INSTANCE_ID`` fill in what isn't passed; the other settings are those of ``RuntimeConfig``.
+    Raises ConfigError, saying what to write.
     """
-    url = broker_url if broker_url is not None else os.environ.get("BROKER_URL")
-    if url:
-        check_broker_url(url)
+    if broker_url is not None:
+        settings["broker_url"] = broker_url
     if instance_id is not None:
         settings["instance_id"] = instance_id
     return ZmqAgentRuntime(

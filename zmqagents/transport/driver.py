@@ -249,11 +249,19 @@ class Driver:
                 short(effect.old),
                 effect.instance_id,
             )
-        elif isinstance(effect, e.PeerRefused):
-            logger.error("%s and this process can't talk: %s", self.node.label(effect.peer), effect.text)
         elif isinstance(effect, e.Strayed):
             label = "an unknown sender" if effect.peer is None else self.node.label(effect.peer)
             self._strays.report(label, effect.text, self._loop.time())
+        else:
+            self._log(effect)
+
+    def _log(self, effect: e.Effect) -> None:
+        if isinstance(effect, e.PeerRefused):
+            logger.error("%s and this process can't talk: %s", self.node.label(effect.peer), effect.text)
+        elif isinstance(effect, e.ForwarderGained):
+            logger.info("attached to the forwarder at %s", effect.endpoint)
+        elif isinstance(effect, e.ForwarderLost):
+            logger.warning("the forwarder at %s is not used: %s", effect.endpoint, effect.text)
 
     def _flush(self) -> None:
         self._flush_scheduled = False
@@ -271,7 +279,7 @@ class Driver:
         now_s = self._loop.time()
         for path, parts in node.transmit(now_s):
             if not self._transport.send(path, parts):
-                node.contacts.send_failed(path)
+                node.contacts.send_failed(path, now_s)
         if node.state.effects:
             self.perform()
         elif self.on_change is not None or self._waiters:
@@ -340,7 +348,7 @@ class Driver:
 
     def on_gossip_up(self, endpoint: str) -> None:
         """See TransportEvents."""
-        self.node.contacts.gossip_up(endpoint)
+        self.node.contacts.gossip_up(endpoint, self._loop.time())
         self.perform()
 
     def on_gossip_down(self, endpoint: str) -> None:

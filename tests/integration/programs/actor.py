@@ -76,6 +76,12 @@ class Actor:
         assert running is not None
         return running.node.record.endpoints[0]
 
+    async def endpoints(self) -> list[str]:
+        """All of what it tells the others to dial."""
+        running = self._runtime._lifecycle.running
+        assert running is not None
+        return list(running.node.record.endpoints)
+
     async def wait_for(self, agent_type: str, count: int) -> None:
         await self._runtime.wait_for_agents(agent_type, count, 10)
 
@@ -89,8 +95,9 @@ class Actor:
         return time.monotonic()
 
     async def peers(self) -> list[dict[str, Any]]:
-        """The label and the state of each other process."""
-        return [{"instance_id": peer.instance_id, "state": peer.state} for peer in self._runtime.peers()]
+        """The label, the state and the path of each other process."""
+        shown = ("instance_id", "state", "path", "forwarder")
+        return [{name: getattr(peer, name) for name in shown} for peer in self._runtime.peers()]
 
     async def executed(self) -> list[tuple[str, int]]:
         return Tally.executed

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from tests.simulation.forwarders import Forwarder
 from tests.simulation.network import Network
 from tests.simulation.process import Process
 from zmqagents.protocol.ids import AgentKey
@@ -40,6 +41,10 @@ class Run(Protocol):
     @property
     def agents(self) -> Sequence[AgentKey]:
         """Those that are called."""
+
+    @property
+    def forwarders(self) -> Mapping[str, Forwarder]:
+        """By place; none where everybody can reach everybody."""
 
     @property
     def gentle(self) -> bool:

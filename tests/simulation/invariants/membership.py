@@ -10,6 +10,7 @@ from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.membership import TOMBSTONE_LIFE_S, Change
 
 KNOWN_WITHIN_S = 2.5  # some of it for delays, lost envelopes and helpers that are busy
+RELAYED_KNOWN_WITHIN_S = 8.0  # nobody refuses a dial then; and forwarders that die at the same time cost 5 s
 NEWCOMER_KNOWS_WITHIN_S = 6.5  # that one whom it has never reached is dead
 EXPECTED_STRAYS = {WireCode.WRONG_NODE, WireCode.ILLEGAL_NOW}
 """What a process that comes to a dead one's port, or back from the dead, has to expect."""
@@ -69,6 +70,8 @@ class DeathKnown(Invariant):
                 continue
             for process in self.run.alive:
                 within_s = KNOWN_WITHIN_S if process.started_s < dead.ended_s else NEWCOMER_KNOWS_WITHIN_S
+                if self.run.forwarders:
+                    within_s = RELAYED_KNOWN_WITHIN_S
                 late = now_s > max(dead.ended_s, process.started_s) + within_s
                 if late and not process.lost(dead) and not process.was_held_up(dead.ended_s):
                     raise self.fail(f"{process.name} takes {dead.name} for alive {within_s:g} s after its end")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zmqagents.protocol.dialer import REFUSALS_EACH, Dial
+from zmqagents.protocol.dialer import MOST_DOUBLINGS, REFUSALS_EACH, TRY_S, Dial
 
 NOW_S = 10.0
 
@@ -88,3 +88,54 @@ def test_dial_has_been_complete_once_it_was_connected_at_any_endpoint() -> None:
     for _ in range(REFUSALS_EACH):
         dial.turned_away()
     assert (dial.proven, dial.complete) == (False, True)
+
+
+def test_silent_endpoint_is_overdue_after_a_while_and_later_in_each_round() -> None:
+    dial = make_dial(2)
+    now_s = NOW_S
+    waits_s = []
+    for _ in range(2 * (MOST_DOUBLINGS + 2)):
+        wait_s = TRY_S
+        while not dial.is_overdue(now_s + wait_s):
+            wait_s *= 2
+        waits_s.append(wait_s / TRY_S)
+        now_s += wait_s
+        dial.move(now_s)
+    assert waits_s == [1, 1, 2, 2, 4, 4, 4, 4]
+    assert not dial.refused
+
+
+def test_only_endpoint_is_never_overdue() -> None:
+    assert not make_dial(1).is_overdue(NOW_S + 1_000)
+
+
+def test_endpoint_that_is_up_is_overdue_only_if_the_target_owes_a_sign_of_life() -> None:
+    dial = make_dial(2)
+    dial.succeeded()
+    assert not dial.is_overdue(NOW_S + 1_000)
+    assert dial.is_overdue(NOW_S + 3, silent_after_s=3)
+    dial.meets()
+    assert not dial.is_overdue(NOW_S + 1_000, silent_after_s=3)
+
+
+def test_target_that_is_met_starts_over_with_short_waits() -> None:
+    dial = make_dial(2)
+    for _ in range(8):
+        dial.move(NOW_S)
+    dial.succeeded()
+    dial.meets()
+    dial.lost(NOW_S)
+    assert dial.is_overdue(NOW_S + TRY_S)
+
+
+def test_endpoints_where_others_are_count_as_refused_until_the_target_is_met() -> None:
+    dial = make_dial(2)
+    seen = []
+    for _ in range(2):
+        dial.succeeded()
+        dial.mistaken(NOW_S)
+        seen.append((dial.endpoint, dial.up, dial.refused))
+    assert seen == [("b", False, False), ("a", False, True)]
+    dial.succeeded()
+    dial.meets()
+    assert not dial.refused

@@ -74,7 +74,7 @@ class TestOwnConnectionOfThePeer:
         bench.contacts.listen_to(bench.record, bench.now_s)
         bench.contacts.gossip_refused(GOSSIP, bench.now_s)
         assert bench.pings() == 1
-        bench.contacts.send_failed(PEER)
+        bench.contacts.send_failed(PEER, bench.now_s)
         assert bench.state.wake_s <= bench.now_s + 0.05
         bench.pass_time(0.05)
         assert bench.buried == [PEER]
@@ -83,12 +83,12 @@ class TestOwnConnectionOfThePeer:
         peer = bench.accept()
         bench.contacts.listen_to(bench.record, bench.now_s)
         bench.contacts.gossip_refused(GOSSIP, bench.now_s)
-        bench.contacts.send_failed(PEER)
+        bench.contacts.send_failed(PEER, bench.now_s)
         bench.pings()
         peer.accepted = True
         bench.pass_time(0.05)
         assert bench.pings() == 1, "it is tried again at once"
-        bench.contacts.send_failed(PEER)
+        bench.contacts.send_failed(PEER, bench.now_s)
         bench.pass_time(0.1)
         assert bench.buried == [PEER]
 
@@ -105,7 +105,7 @@ class TestDeathsThatOthersTellOf:
     def test_member_that_we_are_connected_with_is_doubted_to_be_dead(self, bench: Bench) -> None:
         bench.contacts.listen_to(bench.record, bench.now_s)
         assert not bench.watch.doubts_death(PEER, bench.now_s)
-        bench.contacts.gossip_up(GOSSIP)
+        bench.contacts.gossip_up(GOSSIP, bench.now_s)
         assert bench.watch.doubts_death(PEER, bench.now_s)
 
     def test_member_that_has_a_connection_with_us_is_doubted_to_be_dead(self, bench: Bench) -> None:
@@ -117,7 +117,7 @@ class TestDeathsThatOthersTellOf:
     def test_member_whose_connection_shows_to_be_gone_is_dead(self, bench: Bench) -> None:
         bench.accept()
         assert bench.watch.doubts_death(PEER, bench.now_s)
-        bench.contacts.send_failed(PEER)
+        bench.contacts.send_failed(PEER, bench.now_s)
         bench.pass_time(0.05)
         assert bench.buried == [PEER]
 
@@ -130,7 +130,7 @@ class TestStanding:
 
     def test_member_that_is_silent_for_three_heartbeats_is_busy(self, bench: Bench) -> None:
         bench.contacts.listen_to(bench.record, bench.now_s)
-        bench.contacts.gossip_up(GOSSIP)
+        bench.contacts.gossip_up(GOSSIP, bench.now_s)
         bench.state.peer(PEER).heard_s = bench.now_s
         bench.pass_time(2.9)
         assert bench.standing() is Standing.UP
@@ -158,7 +158,7 @@ class TestAsleep:
     def bench(self) -> Bench:
         bench = Bench()
         bench.contacts.listen_to(bench.record, bench.now_s)
-        bench.contacts.gossip_up(GOSSIP)
+        bench.contacts.gossip_up(GOSSIP, bench.now_s)
         bench.pass_time(1.0)
         return bench
 
@@ -200,7 +200,7 @@ class TestAsleep:
 class TestStuck:
     def test_call_that_no_path_takes_ends(self, bench: Bench) -> None:
         bench.contacts.listen_to(bench.record, bench.now_s)
-        bench.contacts.gossip_up(GOSSIP)
+        bench.contacts.gossip_up(GOSSIP, bench.now_s)
         bench.state.pending.begin(1, PEER, "token", None)
         bench.state.peer(PEER).link.send(request(1))
         bench.pass_time(STUCK_AFTER_S)

@@ -211,7 +211,7 @@ class TestMeeting:
 class TestPaths:
     def test_own_dialled_path_is_better_than_the_peers_connection(self, wire: Wire) -> None:
         contacts = wire.node.contacts
-        contacts.send_failed(PEER)
+        contacts.send_failed(PEER, wire.now_s)
         contacts.sighted(("data://peer",), PEER, wire.now_s)
         paths = [path_to_peer(wire)]
         contacts.path_up(1, wire.now_s)
@@ -224,7 +224,7 @@ class TestPaths:
 
     def test_connection_that_took_nothing_is_no_path_until_the_peer_is_heard_again(self, wire: Wire) -> None:
         paths = [path_to_peer(wire)]
-        wire.node.contacts.send_failed(PEER)
+        wire.node.contacts.send_failed(PEER, wire.now_s)
         paths.append(path_to_peer(wire))
         wire.say(f.Ack(gap=False))
         paths.append(path_to_peer(wire))
@@ -232,7 +232,7 @@ class TestPaths:
 
     def test_member_whose_connection_is_gone_is_dialled_while_something_waits_for_it(self, wire: Wire) -> None:
         wire.node.call(PEER, request(1), "token", None, wire.now_s)
-        wire.node.contacts.send_failed(PEER)
+        wire.node.contacts.send_failed(PEER, wire.now_s)
         wire.pass_time(1.0)
         assert e.OpenPath(1, "data://peer") in wire.node.take_effects()
 
@@ -383,7 +383,7 @@ class TestNews:
         assert call == request(1)
 
     def test_control_frames_do_not_pile_up_while_there_is_no_path(self, wire: Wire) -> None:
-        wire.node.contacts.send_failed(PEER)
+        wire.node.contacts.send_failed(PEER, wire.now_s)
         for number in range(100):
             wire.node.publish_record(make_record("own", types=[f"type{number}"]))
             wire.node.state.control(wire.node.state.peers[PEER], f.Ack(gap=False))

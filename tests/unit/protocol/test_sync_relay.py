@@ -69,7 +69,7 @@ class Listener:
         effects = self.node.take_effects()
         for effect in effects:
             if isinstance(effect, e.Subscribe):
-                self.node.contacts.gossip_up(effect.endpoint)
+                self.node.contacts.gossip_up(effect.endpoint, self.now_s)
         return effects
 
     def say(self, name: int | str, *frames: f.Frame, session: int = 1) -> list[f.Frame]:

@@ -29,15 +29,21 @@ def test_environment_fills_in_the_instance_id(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("how", ["argument", "environment"])
-@pytest.mark.parametrize("url", ["localhost:50051", "grpc://host:1", "tcp://host:1"])
+@pytest.mark.parametrize("url", ["localhost:50051", "grpc://host:1", "tcp://host"])
 def test_broker_url_that_cannot_be_used_says_what_to_write(monkeypatch: pytest.MonkeyPatch, how: str, url: str) -> None:
     arguments: dict[str, Any] = {}
     if how == "argument":
         arguments["broker_url"] = url
     else:
         monkeypatch.setenv("BROKER_URL", url)
-    with pytest.raises(ConfigError, match=rf"^broker_url='{url}'.*: (write tcp://host:port|this version)"):
+    with pytest.raises(ConfigError, match=rf"^broker_url='{url}': write tcp://host:port"):
         create_distributed_runtime(**arguments)
+
+
+def test_broker_url_names_the_forwarders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER_URL", "tcp://f1:1,tcp://f2:1")
+    assert create_distributed_runtime().config.forwarders() == ("tcp://f1:1", "tcp://f2:1")
+    assert create_distributed_runtime("tcp://f3:1").config.forwarders() == ("tcp://f3:1",)
 
 
 def test_empty_broker_url_in_the_environment_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,9 @@ the end of its connection: so the DISCONNECTED after a failure tells whose it wa
 
 **Not reported:** connections that just end, which is how port scans, probes of health and peers that die look; and,
 while two keys are in use, a failure of somebody who is let in with the other one right after.
+
+**Ends of connections** that had come through the handshake are told too, if somebody wants to know; not whose they
+were, which the monitor doesn't say.
 """
 
 from __future__ import annotations
@@ -41,8 +44,10 @@ _ZAP_PARTS = 7  # version, request id, domain, address, identity, mechanism, and
 
 _ACCEPTED = int(zmq.EVENT_ACCEPTED)
 _DISCONNECTED = int(zmq.EVENT_DISCONNECTED)
+_FAILED = int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
 _FAILED_PROTOCOL = int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
 _FAILED_AUTH = int(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+_FAILURES = frozenset({_FAILED, _FAILED_PROTOCOL, _FAILED_AUTH})
 _WATCHED = _ACCEPTED | _DISCONNECTED | _FAILED_PROTOCOL | _FAILED_AUTH
 
 _MISMATCH = int(zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
@@ -62,11 +67,18 @@ class Door:
     """Answers ZAP and watches bound sockets, from ``open`` until the context ends."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], pairs: tuple[KeyPair, ...], tell: Callable[[str, str], None]
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        pairs: tuple[KeyPair, ...],
+        tell: Callable[[str, str], None],
+        on_lost: Callable[[], None] | None = None,
     ) -> None:
-        """``tell`` gets host and complaint, in the event loop."""
+        """``tell`` gets host and complaint; ``on_lost`` is called when connections have ended. In the event loop."""
         self._loop = asyncio.get_running_loop()
         self._tell = tell
+        self._on_lost = on_lost
+        self._failed = False  # the last event was a failure: the end that follows is no loss
+        self._loss_told = True  # the event loop has heard of the last loss
         self._keyed = bool(pairs)
         self._admitted = tuple(pair.public_bytes for pair in pairs)
         self._held_s = _HELD_S if len(pairs) > 1 else 0.0
@@ -86,7 +98,8 @@ class Door:
 
     def watch(self, socket: zmq.Socket[bytes]) -> None:
         """Tell of failed handshakes at a socket that is to be bound."""
-        self._watched[make_monitor(socket, _WATCHED)] = socket
+        events = _WATCHED if self._on_lost is None else _WATCHED | _FAILED
+        self._watched[make_monitor(socket, events)] = socket
 
     def open(self) -> None:
         """Begin; from here on the sockets of the door are its thread's."""
@@ -158,8 +171,18 @@ class Door:
             complaint = self._complaints.pop(pair, None)
             if complaint is not None:
                 self._note(host, complaint, time.monotonic())
+            elif not self._failed:
+                self._lost()
         elif event in {_FAILED_PROTOCOL, _FAILED_AUTH}:
             self._complaints[pair] = self._explain(event, value)
+        self._failed = event in _FAILURES
+
+    def _lost(self) -> None:
+        """One call for all connections that end before the event loop gets to it."""
+        if self._on_lost is not None and self._loss_told:
+            self._loss_told = False
+            with contextlib.suppress(RuntimeError):  # as in _pass_on
+                self._loop.call_soon_threadsafe(self._hear_of_loss, self._on_lost)
 
     def _note(self, host: str, complaint: str, now_s: float) -> None:
         held_s = self._held_s
@@ -198,6 +221,11 @@ class Door:
         if not scheduled:
             with contextlib.suppress(RuntimeError):  # the loop was closed without the transport: nobody to be told
                 self._loop.call_soon_threadsafe(self._hear)
+
+    def _hear_of_loss(self, on_lost: Callable[[], None]) -> None:
+        """In the event loop again."""
+        self._loss_told = True  # before the call: what ends from now on is told anew
+        on_lost()
 
     def _hear(self) -> None:
         """In the event loop again."""

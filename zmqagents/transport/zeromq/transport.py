@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import logging
 import os
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 
@@ -19,6 +16,7 @@ from zmqagents.protocol.ids import NodeId, PathId
 from zmqagents.transport.base import Bound, TransportEvents, TransportOptions
 from zmqagents.transport.zeromq.curve import key_pairs
 from zmqagents.transport.zeromq.door import Door
+from zmqagents.transport.zeromq.ending import Ending
 from zmqagents.transport.zeromq.gossip import Subscriber
 from zmqagents.transport.zeromq.heap import keep_freed_memory
 from zmqagents.transport.zeromq.listening import listen
@@ -26,14 +24,9 @@ from zmqagents.transport.zeromq.options import make_context, prepare
 from zmqagents.transport.zeromq.paths import DialledPath, Dialler, sender
 from zmqagents.transport.zeromq.reading import Reader, RouterReader
 
-_log = logging.getLogger(__name__)
-
 _NOBLOCK = int(zmq.NOBLOCK)
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 _TAKES_NONE = frozenset({errno.EAGAIN, errno.EHOSTUNREACH})  # full, or a routing id that isn't connected
-
-# Ending a context takes the linger time at most; if it takes this much longer, something is wrong with it.
-_END_SPARE_S = 5.0
 
 
 class _Sockets:
@@ -99,8 +92,7 @@ class ZeroMqTransport:
         self._paths: dict[int, DialledPath] = {}
         self._router: tuple[Callable[[Part, int], object], Reader] | None = None  # None also in a forked child
         self._linger_s = 0.0
-        self._ended: asyncio.Future[None] | None = None
-        self._ender: threading.Thread | None = None
+        self._ending: Ending | None = None
         self._forked = False
         _living.add(self)
 
@@ -184,19 +176,14 @@ class ZeroMqTransport:
             sockets.close()
             self._paths = {}
             self._router = None
-            self._end(sockets)
-        if self._ended is None or self._ender is None:
-            return  # was never bound
-        await asyncio.wait([self._ended], timeout=self._linger_s + _END_SPARE_S)
-        if self._ended.done():
-            self._ender.join()
-        else:
-            _log.error("the ZeroMQ context did not end in time; its I/O thread stays until the process ends")
+            self._ending = Ending(sockets.loop, sockets.context, sockets.door)
+        if self._ending is not None:
+            await self._ending.wait(self._linger_s)
 
     def _usable(self) -> _Sockets | None:
         """The sockets, or None once closed. RuntimeError before ``bind``, except that there is nothing to close."""
         self._check_process()
-        return None if self._ended is not None else self._sockets
+        return None if self._ending is not None else self._sockets
 
     def _check_process(self) -> None:
         if self._forked:
@@ -204,24 +191,6 @@ class ZeroMqTransport:
                 "a zmqagents transport was used in a child made by fork; its sockets belong to the parent. "
                 "Make a new runtime in the child"
             )
-
-    def _end(self, sockets: _Sockets) -> None:
-        """Wait for the context in a thread of its own: the loop's executor would keep that thread until it ends."""
-        loop = sockets.loop
-        ended = self._ended = loop.create_future()
-
-        def tell() -> None:
-            if not ended.done():
-                ended.set_result(None)
-
-        def end() -> None:
-            sockets.context.term()
-            sockets.door.join()
-            with contextlib.suppress(RuntimeError):  # the loop was closed while we waited: nobody is there to be told
-                loop.call_soon_threadsafe(tell)
-
-        self._ender = threading.Thread(target=end, name="zmqagents-transport-end", daemon=True)
-        self._ender.start()
 
     def disown(self) -> None:
         """Give up the sockets without touching them: they belong to the parent of this forked process."""
