@@ -200,9 +200,10 @@ def make_config(settings: Mapping[str, Any], environment: Mapping[str, str] | No
     unknown = sorted(settings.keys() - known)
     if unknown:
         raise ConfigError(f"unknown setting {unknown[0]!r}; the settings are {', '.join(sorted(known))}")
-    given = _from_environment(os.environ if environment is None else environment)
-    if "cluster_key" in settings:  # the other key of the environment belongs to the one there
-        given.pop("other_cluster_key", None)
+    environment = os.environ if environment is None else environment
+    given = _from_environment(environment)
+    if "cluster_key" not in settings:  # the other key of the environment belongs to the one there
+        given.update(keys_from_environment(environment))
     merged: dict[str, Any] = {**given, **settings}
     for name in ("seeds", "listen", "interfaces"):
         if name in merged:
@@ -254,10 +255,11 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if insecure not in ("0", "1"):
             raise ConfigError(f"ZMQAGENTS_INSECURE_LAN={insecure!r}: write 1 or 0")
         found["insecure_lan"] = insecure == "1"
-    return {**found, **_keys_from_environment(environment)}
+    return found
 
 
-def _keys_from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def keys_from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """``cluster_key`` and ``other_cluster_key``, as far as they are given. ConfigError for a file that is none."""
     given = {
         name: environment[variable].strip()
         for variable, name in _KEY_VARIABLES.items()
@@ -268,24 +270,22 @@ def _keys_from_environment(environment: Mapping[str, str]) -> dict[str, str]:
         return given
     if given:
         raise ConfigError("ZMQAGENTS_CLUSTER_KEY_FILE is set beside keys in the environment; unset one or the other")
-    lines = _read_keys(path)
-    return dict(zip(_KEY_VARIABLES.values(), lines, strict=False))
+    return read_key_file(path, "ZMQAGENTS_CLUSTER_KEY_FILE")
 
 
-def _read_keys(path: str) -> list[str]:
-    """The lines of a key file that are not empty: one or two."""
+def read_key_file(path: str, setting: str) -> dict[str, str]:
+    """``cluster_key``, and ``other_cluster_key`` if there are two. ConfigError, which names ``setting``."""
     try:
         with Path(path).open("rb") as file:
             content = file.read(_MAX_KEY_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"ZMQAGENTS_CLUSTER_KEY_FILE={path!r} can't be read: {error.strerror}") from None
+        raise ConfigError(f"{setting}={path!r} can't be read: {error.strerror}") from None
     lines = content.decode("utf-8", "replace").split()
     if len(content) > _MAX_KEY_FILE_BYTES or not 1 <= len(lines) <= len(_KEY_VARIABLES):
         raise ConfigError(
-            f"ZMQAGENTS_CLUSTER_KEY_FILE={path!r} is not a file with one key, or, while keys are changed, two lines"
-            " with a key each"
+            f"{setting}={path!r} is not a file with one key, or, while keys are changed, two lines with a key each"
         )
-    return lines
+    return dict(zip(_KEY_VARIABLES.values(), lines, strict=False))
 
 
 def check_weight(weight: object) -> None:

@@ -137,7 +137,7 @@ class MdnsDiscovery:
         await asyncio.shield(self._closing)
 
     async def _open(self, own: Advertisement) -> None:
-        adapters = _adapters()
+        adapters = list_adapters()
         locals_ = self._choose(adapters)
         if not locals_:
             return
@@ -291,7 +291,7 @@ class MdnsDiscovery:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _adapters() -> list[Adapter]:
+def list_adapters() -> list[Adapter]:
     """The interfaces of this host that have an address."""
     adapters = []
     for adapter in ifaddr.get_adapters():

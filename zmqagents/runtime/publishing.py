@@ -172,6 +172,10 @@ class Publishing:
     def _is_stuck(self, node_id: NodeId) -> bool:
         return node_id in self._turns or not self._node.can_publish(node_id)
 
+    async def recipients(self, topic: TopicId) -> list[AgentKey]:
+        """Whom an event on the topic would go to now, leaving out types that nobody hosts."""
+        return [key for key in await self._recipients(topic, None) if self._node.agency.locations.target(key)]
+
     async def _recipients(self, topic: TopicId, sender: AgentId | None) -> list[AgentKey]:
         self._refresh_record()
         source = topic.source
@@ -245,7 +249,7 @@ class Publishing:
         check_text("the topic source", topic.source)
         check_text("the message id", message_id)
         sender_key = check_text("the sender's agent id", agent_key(sender)) if sender is not None else None
-        name = self._payloads.name_of(type(message))
+        name = self._payloads.name_of_message(message)
         carrier = self._telemetry.carrier()
         made: dict[tuple[str, ...] | None, f.Event] = {}
         events: dict[NodeId, f.Event] = {}
