@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 from collections.abc import Sequence
 
@@ -30,7 +31,7 @@ def check_interfaces(config: RuntimeConfig, adapters: Sequence[Adapter], choice:
         return fail(INTERFACES, f"{there}. No multicast on {broken}", f"bring it up, choose others, or {_SEEDS}")
     if not used:
         return fail(INTERFACES, f"{there}. None of them carries multicast", _SEEDS)
-    beyond = [address for address in config.listen if not socket_is_loopback(address)]
+    beyond = [address for address in config.listen if not ipaddress.ip_address(address).is_loopback]
     if beyond and all(local.is_loopback for local in choice.addresses):
         return warn(
             INTERFACES,
@@ -49,11 +50,6 @@ def _describe(adapter: Adapter, *, used: bool) -> str:
     if adapter.name.startswith(VIRTUAL_PREFIXES):
         words.append("of containers, virtual machines or a tunnel")
     return f"{adapter.name} {' '.join(adapter.addresses)}" + (f" ({', '.join(words)})" if words else "")
-
-
-def socket_is_loopback(address: str) -> bool:
-    """Whether others can't reach the address."""
-    return address.startswith("127.") or address == "::1"
 
 
 def check_multicast(config: RuntimeConfig, addresses: Sequence[LocalAddress]) -> Finding:
