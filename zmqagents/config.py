@@ -15,6 +15,7 @@ from zmqagents.errors import ConfigError
 from zmqagents.keys import check_key, curve_secret
 
 LOOPBACK = ("127.0.0.1",)
+ALL = ("all",)
 MAX_LABEL_BYTES = 255  # SPEC.md section 6.1
 MAX_HEARTBEAT_S = 1_000  # ZMTP's TTL is 16 bits of tenths of a second, and it is three intervals
 MAX_MESSAGE_BYTES = 1 << 62  # libzmq's limit is a signed 64-bit number
@@ -24,6 +25,8 @@ POLICIES = ("by_key", "rebalance", "least_loaded", "round_robin", "random", "loc
 
 _KEY_VARIABLES = {"ZMQAGENTS_CLUSTER_KEY": "cluster_key", "ZMQAGENTS_OTHER_CLUSTER_KEY": "other_cluster_key"}
 _MAX_KEY_FILE_BYTES = 4_096  # two keys of the largest size, and line ends
+
+_LISTS = ("seeds", "listen", "advertise", "interfaces")  # settings that take several texts
 
 _ABOVE_0 = math.ulp(0.0)
 
@@ -61,26 +64,37 @@ class RuntimeConfig:
     """A label for people, in logs and ``peers()``; host name and process id if empty. Environment: ``INSTANCE_ID``."""
     discovery: str = "mdns"
     """``"mdns"``, or ``"none"`` to use ``seeds`` alone. Environment: ``ZMQAGENTS_DISCOVERY``."""
-    interfaces: tuple[str, ...] = ("loopback",)
-    """Where mDNS asks and answers: ``"loopback"``, ``"all"``, or names or addresses of interfaces."""
+    interfaces: tuple[str, ...] = ()
+    """Where mDNS asks and answers: ``"loopback"``, ``"all"``, or names or addresses of interfaces; none at all: there
+    where ``listen`` is. Environment: ``ZMQAGENTS_INTERFACES``, separated by commas."""
     seeds: tuple[str, ...] = ()
     """``tcp://host:port`` of processes to ask; a name with several addresses means all of them. They are used besides
     mDNS. Environment: ``ZMQAGENTS_SEEDS``, separated by commas."""
-    listen: tuple[str, ...] = LOOPBACK
-    """Addresses to listen on. Without a cluster key only loopback addresses are accepted, unless ``insecure_lan``."""
+    listen: tuple[str, ...] = ()
+    """Where to listen: ``"loopback"``; ``"all"``, the interfaces at which other hosts reach this one (see
+    discovery/addresses.py); names of interfaces; addresses, among them ``"0.0.0.0"`` and ``"::"`` for every interface.
+    None at all: ``"all"`` with a cluster key, and loopback without, where nothing else is accepted unless
+    ``insecure_lan``. Environment: ``ZMQAGENTS_LISTEN``, separated by commas."""
+    advertise: tuple[str, ...] = ()
+    """What others are to dial, if not the addresses listened on: addresses or names of this host, looked up at the
+    start, each with a port if that is another one there (``"203.0.113.7:7000"``), as behind a port mapping.
+    Environment: ``ZMQAGENTS_ADVERTISE``, separated by commas."""
     insecure_lan: bool = False
-    """Accept addresses of this host beyond loopback in ``listen``, though whoever can connect to them can then call
-    every agent: for networks that nobody else is on. Environment: ``ZMQAGENTS_INSECURE_LAN=1``."""
+    """Accept more than loopback in ``listen``, though whoever can connect can then call every agent: for networks that
+    nobody else is on. Environment: ``ZMQAGENTS_INSECURE_LAN=1``."""
     cluster_key: str | None = field(default=None, repr=False)
     """The key that all processes of the cluster have; ``zmqagents keygen`` prints one. With it everything is encrypted,
-    nobody without it gets in, and ``listen`` may name any addresses of this host. Never logged. Environment:
-    ``ZMQAGENTS_CLUSTER_KEY``, or ``ZMQAGENTS_CLUSTER_KEY_FILE``, a file with the key in its first line."""
+    nobody without it gets in, and other hosts are listened to. Never logged. Environment: ``ZMQAGENTS_CLUSTER_KEY``, or
+    ``ZMQAGENTS_CLUSTER_KEY_FILE``, a file with the key in its first line."""
     other_cluster_key: str | None = field(default=None, repr=False)
     """A second key that is taken while keys are being changed. Environment: ``ZMQAGENTS_OTHER_CLUSTER_KEY``, or the
     second line of the file."""
     port: int = 0
     """Port that others dial; 0 takes a free one. Fix it for a process that is somebody's seed. Environment:
     ``ZMQAGENTS_PORT``."""
+    gossip_port: int = 0
+    """Port at which others listen to this process's gossip; 0 takes a free one. Fix it for a firewall or a port
+    mapping that has to let both through. Environment: ``ZMQAGENTS_GOSSIP_PORT``."""
     discovery_timeout_s: float = 5.0
     """How long a call to a type that nobody hosts yet waits before it is undeliverable. Longer rides out slow starts;
     shorter tells a typing mistake sooner."""
@@ -119,8 +133,10 @@ class RuntimeConfig:
         if not isinstance(self.insecure_lan, bool):
             raise ConfigError(f"insecure_lan={self.insecure_lan!r}: write True or False")
         self._check_keys()
-        _check_listen(self.listen, open_to_all=self.insecure_lan, keyed=self.cluster_key is not None)
-        _check_number("port", self.port, 0, 65_535, "write 0 for a free port, or a number from 1 to 65535", whole=True)
+        self._settle_listen()
+        for name in ("port", "gossip_port"):
+            rule = "write 0 for a free port, or a number from 1 to 65535"
+            _check_number(name, getattr(self, name), 0, 65_535, rule, whole=True)
         for name in ("discovery_timeout_s", "join_timeout_s", "send_timeout_s", "drain_timeout_s", "cancel_grace_s"):
             _check_number(name, getattr(self, name), 0, math.inf, "write a number of seconds, 0 or more")
         if self.settle_s is not None:
@@ -136,6 +152,17 @@ class RuntimeConfig:
         rule = "write a whole number of bytes above 0"
         _check_number("max_message_bytes", self.max_message_bytes, 1, MAX_MESSAGE_BYTES, rule, whole=True)
 
+    def _settle_listen(self) -> None:
+        """What was not said follows from what was: ``listen`` from the key, and ``interfaces`` from ``listen``."""
+        keyed = self.cluster_key is not None
+        if not self.listen:
+            object.__setattr__(self, "listen", ALL if keyed else LOOPBACK)
+        _check_listen(self.listen, open_to_all=self.insecure_lan or keyed)
+        if not self.interfaces:
+            places = ["loopback" if _is_loopback(one) else one for one in self.listen]
+            everywhere = any(one in ALL or _is_wildcard(one) for one in places)
+            object.__setattr__(self, "interfaces", ALL if everywhere else tuple(dict.fromkeys(places)))
+
     def _check_keys(self) -> None:
         if self.cluster_key is not None:
             check_key(self.cluster_key, "cluster_key")
@@ -150,10 +177,10 @@ class RuntimeConfig:
         return tuple(curve_secret(key, self.cluster) for key in dict.fromkeys(keys))
 
     def exposed(self) -> tuple[str, ...]:
-        """The addresses of ``listen`` that are not this host's alone, if whoever connects there is let in."""
+        """What of ``listen`` is not this host's alone, if whoever connects there is let in."""
         if self.cluster_key is not None:
             return ()
-        return tuple(address for address in self.listen if not ipaddress.ip_address(address).is_loopback)
+        return tuple(one for one in self.listen if not _is_loopback(one))
 
     def placement(self, agent_type: str) -> Placement:
         """What the settings say about an agent type."""
@@ -176,10 +203,12 @@ class Settings(TypedDict, total=False):
     interfaces: str | Sequence[str]
     seeds: str | Sequence[str]
     listen: str | Sequence[str]
+    advertise: str | Sequence[str]
     insecure_lan: bool
     cluster_key: str | None
     other_cluster_key: str | None
     port: int
+    gossip_port: int
     discovery_timeout_s: float
     join_timeout_s: float
     settle_s: float | None
@@ -205,9 +234,13 @@ def make_config(settings: Mapping[str, Any], environment: Mapping[str, str] | No
     if "cluster_key" not in settings:  # the other key of the environment belongs to the one there
         given.update(keys_from_environment(environment))
     merged: dict[str, Any] = {**given, **settings}
-    for name in ("seeds", "listen", "interfaces"):
+    for name in _LISTS:
         if name in merged:
             merged[name] = _texts(name, merged[name])
+    if not merged.get("listen", ALL):
+        raise ConfigError("listen is empty: write at least one address, such as listen=['127.0.0.1'], or 'all'")
+    if not merged.get("interfaces", ALL):
+        raise ConfigError("interfaces is empty: write 'loopback', 'all', or a list of names or addresses")
     for name in ("cluster", "instance_id", "discovery"):
         if not isinstance(merged.get(name, ""), str):
             raise ConfigError(f"{name}={merged[name]!r}: write a text")
@@ -238,18 +271,21 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     ):
         if environment.get(variable):
             found[name] = environment[variable]
-    if environment.get("ZMQAGENTS_SEEDS"):
-        found["seeds"] = tuple(seed.strip() for seed in environment["ZMQAGENTS_SEEDS"].split(",") if seed.strip())
-    port = environment.get("ZMQAGENTS_PORT")
-    if port:
-        if not port.isdecimal():
-            raise ConfigError(f"ZMQAGENTS_PORT={port!r}: write a number from 0 to 65535")
-        found["port"] = int(port)
-    weight = environment.get("ZMQAGENTS_WEIGHT")
-    if weight:
-        if not weight.isdecimal():
-            raise ConfigError(f"ZMQAGENTS_WEIGHT={weight!r}: write a whole number from 0 to {MAX_WEIGHT:,}")
-        found["weight"] = int(weight)
+    for name in _LISTS:
+        texts = tuple(text.strip() for text in environment.get(f"ZMQAGENTS_{name.upper()}", "").split(","))
+        if any(texts):
+            found[name] = tuple(text for text in texts if text)
+    for name, rule in (
+        ("port", "write a number from 0 to 65535"),
+        ("gossip_port", "write a number from 0 to 65535"),
+        ("weight", f"write a whole number from 0 to {MAX_WEIGHT:,}"),
+    ):
+        variable = f"ZMQAGENTS_{name.upper()}"
+        number = environment.get(variable)
+        if number:
+            if not number.isdecimal():
+                raise ConfigError(f"{variable}={number!r}: {rule}")
+            found[name] = int(number)
     insecure = environment.get("ZMQAGENTS_INSECURE_LAN")
     if insecure:
         if insecure not in ("0", "1"):
@@ -334,26 +370,32 @@ def _check_text(name: str, value: str, *, empty: bool) -> None:
         raise ConfigError(f"{name}={value!r:.80}: write a text of 1 to {MAX_LABEL_BYTES} bytes")
 
 
-def _check_listen(addresses: tuple[str, ...], *, open_to_all: bool, keyed: bool) -> None:
-    if not addresses:
-        raise ConfigError("listen is empty: write at least one address, such as listen=['127.0.0.1']")
-    for address in addresses:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
+def _check_listen(listen: tuple[str, ...], *, open_to_all: bool) -> None:
+    for one in listen:
+        if not _is_address(one) and (not one or any(mark in one for mark in ":/ ")):
             raise ConfigError(
-                f"listen={address!r}: write an address without port, such as '127.0.0.1' or '::1'"
-            ) from None
-        if parsed.is_loopback:
-            continue
-        if not open_to_all and not keyed:
+                f"listen={one!r}: write an address without port, such as '127.0.0.1' or '::1', the name of an"
+                " interface, or 'all'"
+            )
+        if not open_to_all and not _is_loopback(one):
             raise ConfigError(
-                f"listen={address!r}: without a cluster key the runtime listens on loopback only, because whoever can"
+                f"listen={one!r}: without a cluster key the runtime listens on loopback only, because whoever can"
                 " connect can call every agent; set cluster_key to one that `zmqagents keygen` prints, the same for all"
-                " processes, or write '127.0.0.1' or '::1', or, on a network that nobody else is on, insecure_lan=True"
+                " processes, or write 'loopback' or '::1', or, on a network that nobody else is on, insecure_lan=True"
             )
-        if parsed.is_unspecified:  # the others are told where to dial, and nobody can dial this
-            raise ConfigError(
-                f"listen={address!r}: write the addresses of this host that the others are to dial, such as"
-                " listen=['192.168.1.20']"
-            )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(text: str) -> bool:
+    return text == "loopback" or (_is_address(text) and ipaddress.ip_address(text).is_loopback)
+
+
+def _is_wildcard(text: str) -> bool:
+    return _is_address(text) and ipaddress.ip_address(text).is_unspecified

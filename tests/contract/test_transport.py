@@ -502,7 +502,23 @@ async def test_failed_bind_keeps_no_port(b: Node, node: MakeNode) -> None:
     assert port_of(node("a", replace(FAST, port=free)).endpoint) == free
 
 
-@pytest.mark.parametrize("listen", [(), ("localhost",), ("0.0.0.0",), ("::",), ("127.0.0.1", "")])
+@pytest.mark.parametrize(("wildcard", "dialled"), [("0.0.0.0", ["127.0.0.1"]), ("[::]", ["127.0.0.1", "[::1]"])])
+async def test_node_that_listens_on_a_wildcard_is_reached_at_every_address(
+    node: MakeNode, wildcard: str, dialled: list[str]
+) -> None:
+    b = node("b", replace(FAST, listen=(wildcard.strip("[]"),)))
+    port, gossip_port = port_of(b.endpoint), port_of(b.gossip_endpoint)
+    assert b.bound.endpoints == (f"tcp://{wildcard}:{port}",)
+    for number, host in enumerate(dialled):
+        a = node(f"a{number}")
+        await a.dial(1, f"tcp://{host}:{port}")
+        assert a.send(1, b"x")
+        a.transport.subscribe(f"tcp://{host}:{gossip_port}")
+        await a.seen.saw("gossip up", f"tcp://{host}:{gossip_port}")
+    assert await b.seen.got(len(dialled)) == [[b"x"]] * len(dialled)
+
+
+@pytest.mark.parametrize("listen", [(), ("localhost",), ("224.0.0.251",), ("127.0.0.1", "")])
 async def test_address_that_nobody_could_dial_is_a_config_error(node: MakeNode, listen: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="listen"):
         node("a", replace(FAST, listen=listen))

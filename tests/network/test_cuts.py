@@ -12,7 +12,7 @@ import pytest
 from tests.integration.actors import ask, ask_all, start, told
 from tests.integration.clusters import new_name
 from tests.integration.processes import Launch, Program
-from tests.network.namespaces import Lan, lan
+from tests.network.namespaces import Lab, lan
 
 pytestmark = pytest.mark.network
 
@@ -26,7 +26,7 @@ HEALED_WITHIN_S = 15.0
 class Site:
     """Processes of one cluster on the hosts of one network."""
 
-    def __init__(self, net: Lan, launch: Launch) -> None:
+    def __init__(self, net: Lab, launch: Launch) -> None:
         self._net = net
         self._launch = launch
         self._cluster = new_name()

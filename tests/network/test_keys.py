@@ -11,7 +11,7 @@ import pytest
 from tests.integration.actors import ask, start
 from tests.integration.clusters import new_name
 from tests.integration.processes import Launch, Program
-from tests.network.namespaces import Lan, lan
+from tests.network.namespaces import Lab, lan
 from tests.requirements import require_tool
 from zmqagents.keys import make_key
 
@@ -24,7 +24,7 @@ TALLY = {"tally": "tally"}
 class Hosts:
     """Processes of one cluster on hosts of one network; mDNS is all that they have to find each other."""
 
-    def __init__(self, net: Lan, launch: Launch) -> None:
+    def __init__(self, net: Lab, launch: Launch) -> None:
         self._net = net
         self._launch = launch
         self._cluster = new_name()
@@ -85,7 +85,7 @@ async def test_process_without_a_key_listens_on_loopback_only(launch: Launch) ->
         assert {address.rpartition(":")[0] for address in listening(net, "a")} == {"127.0.0.1", net.address("a")}
 
 
-def listening(net: Lan, host: str) -> list[str]:
+def listening(net: Lab, host: str) -> list[str]:
     """Addresses and ports that processes of the host accept connections on."""
     shown = subprocess.run(
         [*net.inside(host), "ss", "-H", "-l", "-n", "-t"], capture_output=True, text=True, check=True, timeout=10

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.network.namespaces import Lan, lan, namespaces
+from tests.network.namespaces import Lab, lan, namespaces
 
 pytestmark = pytest.mark.network
 
@@ -37,13 +37,13 @@ except TimeoutError:
 """
 
 
-def dial(net: Lan, one: str, other: str) -> str:
+def dial(net: Lab, one: str, other: str) -> str:
     """What becomes of a connection between the two hosts."""
     command = [*net.inside(one), sys.executable, "-c", DIAL, net.address(other)]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
-def hear(net: Lan, sender: str, receiver: str) -> str:
+def hear(net: Lab, sender: str, receiver: str) -> str:
     """What becomes of a datagram."""
     command = [*net.inside(receiver), sys.executable, "-c", HEAR, net.address(receiver)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as hearing:

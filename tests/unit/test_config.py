@@ -23,14 +23,17 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"instance_id": "x" * 256}, "write a text of 1 to 255 bytes"),
     ({"discovery": "bonjour"}, 'discovery=\'bonjour\': write "mdns", or "none" to use seeds alone'),
     ({"seeds": [5]}, "seeds=[5]: write a list of texts"),
-    ({"listen": []}, "listen is empty: write at least one address, such as listen=['127.0.0.1']"),
-    ({"listen": "localhost"}, "listen='localhost': write an address without port, such as '127.0.0.1' or '::1'"),
+    ({"listen": []}, "listen is empty: write at least one address, such as listen=['127.0.0.1'], or 'all'"),
+    ({"listen": ["127.0.0.1", ""]}, "listen='': write an address without port, such as '127.0.0.1' or '::1'"),
+    ({"interfaces": []}, "interfaces is empty: write 'loopback', 'all', or a list"),
     ({"listen": "127.0.0.1:80"}, "write an address without port"),
     ({"listen": ["127.0.0.1", "0.0.0.0"]}, "listen='0.0.0.0': without a cluster key the runtime listens on loopback"),
     ({"listen": "192.168.1.20"}, "or, on a network that nobody else is on, insecure_lan=True"),
-    ({"listen": "0.0.0.0", "insecure_lan": True}, "listen='0.0.0.0': write the addresses of this host that the others"),
-    ({"listen": ["127.0.0.1", "::"], "insecure_lan": True}, "listen='::': write the addresses of this host"),
-    ({"listen": "lan", "insecure_lan": True}, "listen='lan': write an address without port"),
+    ({"listen": "all"}, "listen='all': without a cluster key the runtime listens on loopback only"),
+    ({"listen": "eth0"}, "or write 'loopback' or '::1'"),
+    ({"listen": "tcp://10.0.0.1", "insecure_lan": True}, "listen='tcp://10.0.0.1': write an address without port"),
+    ({"advertise": 5}, "advertise=5: write a list of texts"),
+    ({"gossip_port": 70_000}, "gossip_port=70000: write 0 for a free port"),
     ({"insecure_lan": "yes"}, "insecure_lan='yes': write True or False"),
     ({"insecure_lan": 1}, "insecure_lan=1: write True or False"),
     ({"port": -1}, "port=-1: write 0 for a free port, or a number from 1 to 65535"),
@@ -61,7 +64,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         ({name: -1}, f"{name}=-1: write a number of seconds, 0 or more")
         for name in ("discovery_timeout_s", "join_timeout_s", "send_timeout_s", "drain_timeout_s", "cancel_grace_s")
     ),
-    ({"clutser": "x"}, "unknown setting 'clutser'; the settings are call_timeout_s, cancel_grace_s, cluster"),
+    ({"clutser": "x"}, "unknown setting 'clutser'; the settings are advertise, call_timeout_s, cancel_grace_s"),
 ]
 
 
@@ -106,6 +109,10 @@ def test_list_settings_take_one_text_for_a_list_of_one() -> None:
         ("ZMQAGENTS_DISCOVERY", "none", "discovery", "none"),
         ("ZMQAGENTS_SEEDS", "tcp://a:1, tcp://b:2,", "seeds", ("tcp://a:1", "tcp://b:2")),
         ("ZMQAGENTS_PORT", "7000", "port", 7_000),
+        ("ZMQAGENTS_GOSSIP_PORT", "7001", "gossip_port", 7_001),
+        ("ZMQAGENTS_LISTEN", "127.0.0.1, ::1", "listen", ("127.0.0.1", "::1")),
+        ("ZMQAGENTS_ADVERTISE", "10.0.0.5,node1:7000", "advertise", ("10.0.0.5", "node1:7000")),
+        ("ZMQAGENTS_INTERFACES", "eth0", "interfaces", ("eth0",)),
         ("ZMQAGENTS_WEIGHT", "0", "weight", 0),
         ("ZMQAGENTS_INSECURE_LAN", "1", "insecure_lan", True),
     ],
@@ -126,6 +133,7 @@ def test_what_is_passed_wins_over_the_environment() -> None:
         ({"ZMQAGENTS_PORT": "seven"}, "ZMQAGENTS_PORT='seven': write a number from 0 to 65535"),
         ({"ZMQAGENTS_INSECURE_LAN": "yes"}, "ZMQAGENTS_INSECURE_LAN='yes': write 1 or 0"),
         ({"ZMQAGENTS_PORT": "-1"}, "ZMQAGENTS_PORT='-1': write a number"),
+        ({"ZMQAGENTS_LISTEN": "all"}, "listen='all': without a cluster key"),
         ({"ZMQAGENTS_PORT": "70000"}, "port=70000: write 0 for a free port"),
         ({"ZMQAGENTS_WEIGHT": "half"}, "ZMQAGENTS_WEIGHT='half': write a whole number from 0 to 1,000,000"),
         ({"ZMQAGENTS_WEIGHT": "9999999"}, "weight=9999999: write a whole number"),
@@ -154,6 +162,29 @@ def test_any_address_of_this_host_is_accepted_with_a_key_and_nothing_is_exposed(
     assert config.listen == ("192.168.1.20",)
     assert config.exposed() == ()
     assert make_config({"listen": "192.168.1.20", "insecure_lan": True}, {}).exposed() == ("192.168.1.20",)
+
+
+def test_key_alone_is_enough_to_be_reached_by_other_hosts_and_to_find_them() -> None:
+    config = make_config({"cluster_key": KEY}, {})
+    assert (config.listen, config.interfaces) == (("all",), ("all",))
+    assert make_config({"insecure_lan": True}, {}).interfaces == ("loopback",)
+
+
+@pytest.mark.parametrize(
+    ("listen", "interfaces"),
+    [
+        ("loopback", ("loopback",)),
+        ("127.0.0.1", ("loopback",)),
+        (["::1", "127.0.0.1", "eth0"], ("loopback", "eth0")),
+        ("192.168.1.20", ("192.168.1.20",)),
+        ("0.0.0.0", ("all",)),
+        (["::", "127.0.0.1"], ("all",)),
+        (["all", "wg0"], ("all",)),
+    ],
+)
+def test_mdns_is_where_the_process_listens_unless_it_is_told_otherwise(listen: Any, interfaces: Any) -> None:
+    assert make_config({"listen": listen, "cluster_key": KEY}, {}).interfaces == interfaces
+    assert make_config({"listen": listen, "cluster_key": KEY, "interfaces": "wlan0"}, {}).interfaces == ("wlan0",)
 
 
 def test_keys_are_not_shown_by_the_config() -> None:

@@ -181,13 +181,16 @@ class Sieve:
         """Without what would lead to the wrong host, or off this host where only loopback was asked for.
 
         A peer's loopback endpoints are good only on its own host: where it has an address of this host too, or
-        nothing but loopback, which never was on a cable.
+        nothing but loopback, which never was on a cable. And a peer that has other addresses than this host is on
+        another one: what they have in common, such as the address of Docker's bridge, leads here and not there.
         """
         if self._loopback_only:
             return [pair for pair in pairs if pair[0].is_loopback or pair[0] in self._host]
         beyond = [pair for pair in pairs if not pair[0].is_loopback]
-        neighbour = any(address in self._host for address, _port in beyond)
-        return list(pairs) if neighbour or not beyond else beyond
+        foreign = [pair for pair in beyond if pair[0] not in self._host]
+        if foreign:
+            return foreign
+        return list(pairs)
 
     def _dialled_as(self, address: IPAddress) -> str | None:
         """A link-local IPv6 address needs the interface that it is on: known where only one is used."""

@@ -12,8 +12,11 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import ifaddr
 
 from zmqagents.discovery.endpoints import ip_or_none
 from zmqagents.errors import ConfigError
@@ -99,6 +102,16 @@ def choose(wanted: Sequence[str], adapters: Sequence[Adapter], probe: Probe) -> 
         if error is not None:
             broken.append((group[0].interface, error))
     return Choice(tuple(working), tuple(broken))
+
+
+def list_adapters() -> list[Adapter]:
+    """The interfaces of this host that have an address."""
+    adapters = []
+    for adapter in ifaddr.get_adapters():
+        texts = [ip.ip if isinstance(ip.ip, str) else ip.ip[0] for ip in adapter.ips]
+        name = adapter.nice_name if sys.platform == "win32" else adapter.name
+        adapters.append(Adapter(name, adapter.index or 0, tuple(text.partition("%")[0] for text in texts)))
+    return adapters
 
 
 def multicast_error(local: LocalAddress) -> OSError | None:

@@ -27,7 +27,6 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-import ifaddr
 from zeroconf import (  # type: ignore[attr-defined]  # the DNS classes are exported, but missing in its __all__
     DNSIncoming,
     DNSOutgoing,
@@ -41,7 +40,7 @@ from zeroconf import (  # type: ignore[attr-defined]  # the DNS classes are expo
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from zmqagents.discovery.advert import Sieve, dialable, write_txt
-from zmqagents.discovery.interfaces import MAX_INTERFACES, Adapter, LocalAddress, choose, multicast_error
+from zmqagents.discovery.interfaces import MAX_INTERFACES, Adapter, LocalAddress, choose, list_adapters, multicast_error
 from zmqagents.discovery.oneshot import ask
 from zmqagents.errors import ConfigError
 
@@ -289,16 +288,6 @@ class MdnsDiscovery:
                 await self._browser.async_cancel()
             await self._zeroconf.async_close()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def list_adapters() -> list[Adapter]:
-    """The interfaces of this host that have an address."""
-    adapters = []
-    for adapter in ifaddr.get_adapters():
-        texts = [ip.ip if isinstance(ip.ip, str) else ip.ip[0] for ip in adapter.ips]
-        name = adapter.nice_name if sys.platform == "win32" else adapter.name
-        adapters.append(Adapter(name, adapter.index or 0, tuple(text.partition("%")[0] for text in texts)))
-    return adapters
 
 
 def _service_info(own: Advertisement) -> AsyncServiceInfo | None:

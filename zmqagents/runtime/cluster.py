@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from zmqagents.config import RuntimeConfig
 from zmqagents.discovery import Advertisement, CombinedDiscovery, Discovery, Sighting, StaticDiscovery
+from zmqagents.discovery.addresses import this_host, to_bind, to_tell, told_as
+from zmqagents.discovery.interfaces import list_adapters
 from zmqagents.protocol.greeting import VERSIONS
 from zmqagents.protocol.ids import make_node_id
 from zmqagents.protocol.node import Node
@@ -81,13 +83,15 @@ class Cluster:
         self._sources: dict[bytes, str] = {}
         self._node_id = make_node_id(secrets.token_bytes(16))
         self._started_ms = int(time.time() * 1_000)
+        self._host = this_host(list_adapters())
         self.driver = Driver(self._transport, self._open)
 
     def _open(self, driver: Driver) -> Node:
         config = self._config
         options = TransportOptions(
-            listen=config.listen,
+            listen=to_bind(config.listen, self._host),
             port=config.port,
+            gossip_port=config.gossip_port,
             max_part_bytes=config.max_message_bytes + (1 << 16),
             zmtp_heartbeat_ms=max(int(config.zmtp_heartbeat_s * 1_000), 1),
             zmtp_timeout_ms=max(int(config.zmtp_heartbeat_s * 3_000), 3),
@@ -104,8 +108,8 @@ class Cluster:
             phase=Phase.JOINING,
             instance_id=self._config.instance_id,
             cluster=self._config.cluster,
-            endpoints=bound.endpoints,
-            gossip_endpoints=bound.gossip_endpoints,
+            endpoints=self._told(bound.endpoints, gossip=False),
+            gossip_endpoints=self._told(bound.gossip_endpoints, gossip=True),
             protocol=VERSIONS,
             types={},
             pinned=frozenset(),
@@ -115,6 +119,11 @@ class Cluster:
             max_payload_bytes=self._config.max_message_bytes,
             started_ms=self._started_ms,
         )
+
+    def _told(self, bound: tuple[str, ...], *, gossip: bool) -> tuple[str, ...]:
+        if self._config.advertise:
+            return told_as(self._config.advertise, bound, gossip=gossip)
+        return to_tell(bound, self._host)
 
     async def join(self, application: Application) -> None:
         """Find the others, and return once they have told what they know; then this process is a full member."""

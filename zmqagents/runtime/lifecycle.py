@@ -7,8 +7,10 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import replace
 
 from zmqagents.config import RuntimeConfig
+from zmqagents.discovery.addresses import resolved
 from zmqagents.errors import ForkedProcessError, RuntimeNotStartedError
 from zmqagents.runtime.deadlines import until
 from zmqagents.runtime.parts import Parts, Running
@@ -110,7 +112,8 @@ class Lifecycle:
     async def _start(self) -> None:
         self._parts.telemetry.refresh()
         try:
-            running = self.running = Running(self._config, self._parts)
+            config = replace(self._config, advertise=await resolved(self._config.advertise))
+            running = self.running = Running(config, self._parts)
             running.refresh_record()
             await running.cluster.join(running.inbound)
         except BaseException as error:

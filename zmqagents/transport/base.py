@@ -19,7 +19,7 @@ MAX_PARTS = 1_100
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Where a transport listens, as others may dial it: ``tcp://host:port``, best first."""
+    """Where a transport listens: ``tcp://host:port``, in the order of ``TransportOptions.listen``."""
 
     endpoints: tuple[str, ...]
     gossip_endpoints: tuple[str, ...]
@@ -30,7 +30,7 @@ class TransportOptions:
     """Settings of a transport; each trade-off stands beside its default."""
 
     listen: tuple[str, ...] = ("127.0.0.1",)
-    """Addresses to bind, without port: ``127.0.0.1``, ``::1``."""
+    """Addresses to bind, without port: ``127.0.0.1``, ``::1``; ``0.0.0.0`` for all of IPv4, ``::`` for all."""
     port: int = 0
     """Port of the ROUTER; 0 takes a free one."""
     gossip_port: int = 0

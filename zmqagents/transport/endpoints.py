@@ -52,8 +52,8 @@ def parse_endpoint(text: str) -> Endpoint:
     return Endpoint(address, int(port_text))
 
 
-def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """A numeric address that one machine can have. ValueError, with the reason, for anything else."""
+def parse_address(text: str, *, wildcard: bool = False) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """A numeric address that one machine can have, or a wildcard if that will do. ValueError, with the reason, else."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -61,6 +61,6 @@ def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     zone = getattr(address, "scope_id", None)
     if zone is not None and not _ZONE.fullmatch(zone):
         raise ValueError(f"{zone!r} is not the name of a network interface")
-    if address.is_unspecified or address.is_multicast:
+    if (address.is_unspecified and not wildcard) or address.is_multicast:
         raise ValueError(f"{text} is not the address of one machine")
     return address

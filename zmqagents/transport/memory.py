@@ -88,7 +88,7 @@ class MemoryHub:
     ) -> tuple[str, ...]:
         """Take a port on every address. ConfigError if that can't be."""
         try:
-            hosts = [parse_address(address) for address in addresses]
+            hosts = [parse_address(address, wildcard=True) for address in addresses]
         except ValueError as error:
             raise ConfigError(f"listen: {error}; write an address of this machine, such as 127.0.0.1 or ::1") from None
         if not hosts:
@@ -103,8 +103,11 @@ class MemoryHub:
         return endpoints
 
     def listener(self, endpoint: str) -> MemoryTransport | None:
-        """Who listens there."""
-        return self._listening.get(endpoint)
+        """Who listens there, or at that port of all addresses."""
+        port = endpoint.rpartition(":")[2]
+        wildcards = ("0.0.0.0", "[::]") if "[" not in endpoint else ("[::]",)  # noqa: S104
+        places = (endpoint, *(f"tcp://{host}:{port}" for host in wildcards))
+        return next((self._listening[place] for place in places if place in self._listening), None)
 
     def leave(self, transport: MemoryTransport) -> None:
         """Take a transport's ports away."""

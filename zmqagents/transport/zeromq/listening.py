@@ -34,7 +34,7 @@ def listen(socket: zmq.Socket[bytes], addresses: tuple[str, ...], port: int, *, 
 
 def _bind(socket: zmq.Socket[bytes], text: str, port: int, setting: str, *, or_free: bool) -> str:
     try:
-        address = parse_address(text)
+        address = parse_address(text, wildcard=True)
     except ValueError as error:
         raise ConfigError(f"listen: {error}; write an address of this machine, such as 127.0.0.1 or ::1") from None
     use_family(socket, ipv6=address.version == 6)
