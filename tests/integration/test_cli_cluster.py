@@ -47,6 +47,7 @@ async def test_peers_lists_two_processes_that_mdns_shows(launch: Launch) -> None
     for actor, name in zip(started, ("worker-1", "worker-2"), strict=True):
         peer = peers[name]
         assert len(peer.pop("node_id")) == 32
+        assert len(peer.pop("gossip_endpoints")) == 1
         assert peer.pop("started_ms") > 1_500_000_000_000
         assert set(peer.pop("reads")) >= {"Add", "Added"}
         assert peer == {
@@ -80,7 +81,7 @@ async def test_peers_gets_in_with_a_key_file_and_not_without(cluster: Cluster, t
     inside, outside = await asyncio.gather(run(*sent, "--key-file", str(file)), run(*sent))
     assert [peer["instance_id"] for peer in inside.document["peers"]] == ["node-1"]
     assert outside.document["peers"] == []
-    assert "no connection with 127.0.0.1" in outside.stderr
+    assert "has a cluster key, and this process has none" in outside.stderr
     assert key not in inside.stdout + inside.stderr + outside.stdout + outside.stderr
 
 

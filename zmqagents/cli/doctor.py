@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -14,7 +15,7 @@ from zmqagents.cli.output import print_json, print_note, print_table, printable
 from zmqagents.cli.session import FAILED, run
 from zmqagents.cli.target import Target
 from zmqagents.config import RuntimeConfig
-from zmqagents.discovery.interfaces import choose, multicast_error
+from zmqagents.discovery.interfaces import Adapter, choose, list_adapters, multicast_error
 from zmqagents.errors import ConfigError
 
 SETTINGS = "settings"
@@ -50,18 +51,19 @@ async def find(target: Target, wait_s: float) -> list[Finding]:
     exposure = key.check_exposure(config)
     if exposure is not None:
         findings.append(exposure)
-    findings += await asyncio.to_thread(_check_network, config)
+    adapters = list_adapters()
+    findings += await asyncio.to_thread(_check_network, config, adapters)
     try:
         look = await around.look_around(target, wait_s)
     except ConfigError as error:
         return [
             *findings,
-            network.check_ports(config, ()),
+            network.check_ports(config, adapters, ()),
             fail(around.CLUSTER, f"can't join: {error}", "correct the setting that the text names"),
         ]
     return [
         *findings,
-        network.check_ports(config, look.peers),
+        network.check_ports(config, adapters, look.peers),
         around.check_cluster(config, look),
         around.check_strangers(look),
         around.check_versions(look),
@@ -71,10 +73,7 @@ async def find(target: Target, wait_s: float) -> list[Finding]:
     ]
 
 
-def _check_network(config: RuntimeConfig) -> list[Finding]:
-    from zmqagents.discovery.mdns import list_adapters  # noqa: PLC0415 - zeroconf only where it is used
-
-    adapters = list_adapters()
+def _check_network(config: RuntimeConfig, adapters: Sequence[Adapter]) -> list[Finding]:
     try:
         choice = choose(config.interfaces, adapters, multicast_error)
     except ConfigError as error:

@@ -45,7 +45,7 @@ _PEERS_EXAMPLES = """\b
 Examples:
   zmqagents peers
   zmqagents peers --cluster shop --seed tcp://10.0.0.5:50051 --discovery none
-  zmqagents peers --cluster shop --key-file cluster.key --listen 192.168.1.20 --interface all
+  zmqagents peers --cluster shop --key-file cluster.key
   zmqagents peers --json | jq -r '.peers[].instance_id'
 """
 _CALL_EXAMPLES = """\b
@@ -62,7 +62,7 @@ Examples:
 _DOCTOR_EXAMPLES = """\b
 Examples:
   zmqagents doctor
-  zmqagents doctor --cluster shop --key-file cluster.key --listen 192.168.1.20 --interface all
+  zmqagents doctor --cluster shop --key-file cluster.key
   zmqagents doctor --json | jq '.findings[] | select(.status != "ok")'
 """
 

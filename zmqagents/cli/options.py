@@ -22,13 +22,19 @@ Discovery = Annotated[
 Interfaces = Annotated[
     list[str] | None,
     typer.Option(
-        "--interface", metavar="NAME", help="Where mDNS asks: loopback, all, a name or an address; repeatable."
+        "--interface",
+        metavar="PLACE",
+        help="Where mDNS asks: loopback, all, an interface or an address; repeatable. Else ZMQAGENTS_INTERFACES,"
+        " or as --listen.",
     ),
 ]
 Listen = Annotated[
     list[str] | None,
     typer.Option(
-        "--listen", metavar="ADDRESS", help="Address to listen on, for clusters beyond this host; repeatable."
+        "--listen",
+        metavar="PLACE",
+        help="Where to listen: loopback, all, an interface or an address; repeatable. Else ZMQAGENTS_LISTEN, or loopback"
+        " without a key and all with one.",
     ),
 ]
 KeyFile = Annotated[

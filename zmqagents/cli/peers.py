@@ -57,6 +57,7 @@ def as_document(peer: PeerInfo) -> dict[str, Any]:
         "path": peer.path,
         "source": peer.source,
         "endpoints": list(peer.endpoints),
+        "gossip_endpoints": list(peer.gossip_endpoints),
         "agents": [{"type": one.type, "policy": one.policy, "weight": one.weight} for one in peer.hosted],
         "pinned": list(peer.pinned),
         "reads": {name: list(content_types) for name, content_types in sorted(peer.reads.items())},

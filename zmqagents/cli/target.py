@@ -50,12 +50,14 @@ class Target:
         return make_config(self.settings())
 
     def guest_settings(self) -> Settings:
-        """The same for a process that only visits: neither the port nor the label of the environment are its own.
+        """The same for a process that only visits: neither ports, nor addresses told, nor label of the environment are its.
 
         A second process with a worker's label would be taken for a new life of the worker.
         """
         return {
             **self.settings(),
             "port": 0,
+            "gossip_port": 0,
+            "advertise": (),
             "instance_id": f"zmqagents-{socket.gethostname()[:200]}-{os.getpid()}",
         }

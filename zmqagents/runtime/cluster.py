@@ -57,6 +57,8 @@ class PeerInfo:
     """How messages go there now: ``"direct"``, or ``"none"`` where there is no connection."""
     endpoints: tuple[str, ...]
     """All addresses that it gives, best first."""
+    gossip_endpoints: tuple[str, ...]
+    """Where its gossip is heard."""
     hosted: tuple[HostedAgents, ...]
     """How it hosts the types, by name."""
     pinned: tuple[str, ...]
@@ -207,6 +209,7 @@ class Cluster:
             state=node.contacts.watch.standing(record.node_id, self.driver.now_s).value,
             path="direct" if connected else "none",
             endpoints=record.endpoints,
+            gossip_endpoints=record.gossip_endpoints,
             hosted=tuple(HostedAgents(name, of.policy, of.weight) for name, of in sorted(record.types.items())),
             pinned=tuple(sorted(record.pinned)),
             reads=dict(record.readable),

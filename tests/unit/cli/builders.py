@@ -17,6 +17,7 @@ USUAL: dict[str, Any] = {
     "state": "up",
     "path": "direct",
     "endpoints": ("tcp://127.0.0.1:5000",),
+    "gossip_endpoints": (),
     "hosted": (),
     "pinned": (),
     "reads": {},

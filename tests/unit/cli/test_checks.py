@@ -110,7 +110,7 @@ class TestInterfaces:
         is_status(network.check_interfaces(CONFIG, [ETH], Choice(())), Status.FAIL, "None of them")
 
     def test_listening_beyond_loopback_while_mdns_stays_there_is_told(self) -> None:
-        config = RuntimeConfig(listen=("10.0.0.5",), cluster_key=make_key())
+        config = RuntimeConfig(listen=("10.0.0.5",), interfaces=("loopback",), cluster_key=make_key())
         is_status(network.check_interfaces(config, [LO, ETH], Choice((ON_LO,))), Status.WARN, "10.0.0.5")
         is_status(network.check_interfaces(config, [LO, ETH], Choice((ON_LO, ON_ETH))), Status.OK)
 
@@ -151,20 +151,32 @@ class TestMulticast:
 
 class TestPorts:
     def test_free_ones_are_fine(self) -> None:
-        is_status(network.check_ports(CONFIG, ()), Status.OK, "free ports can be bound on 127.0.0.1")
+        is_status(network.check_ports(CONFIG, [LO], ()), Status.OK, "free ports can be bound on 127.0.0.1")
 
     def test_one_that_is_taken_fails_unless_a_member_has_it(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             config = RuntimeConfig(port=port)
-            is_status(network.check_ports(config, ()), Status.FAIL, f"port {port} of 127.0.0.1 is taken")
+            is_status(network.check_ports(config, [LO], ()), Status.FAIL, f"port {port} of 127.0.0.1 is taken")
             member = a_peer(endpoints=(f"tcp://127.0.0.1:{port}",))
-            is_status(network.check_ports(config, (member,)), Status.OK, "worker-1")
-        is_status(network.check_ports(config, ()), Status.OK, f"port {port}")
+            is_status(network.check_ports(config, [LO], (member,)), Status.OK, "worker-1")
+        is_status(network.check_ports(config, [LO], ()), Status.OK, f"port {port}")
+
+    def test_gossip_port_that_is_taken_fails_unless_a_member_has_it(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            config = RuntimeConfig(gossip_port=port)
+            is_status(network.check_ports(config, [LO], ()), Status.FAIL, f"port {port} of 127.0.0.1 is taken")
+            member = a_peer(gossip_endpoints=(f"tcp://127.0.0.1:{port}",))
+            is_status(network.check_ports(config, [LO], (member,)), Status.OK, "worker-1")
+
+    def test_interface_that_is_not_there_fails(self) -> None:
+        config = RuntimeConfig(listen=("eth9",), insecure_lan=True)
+        is_status(network.check_ports(config, [LO], ()), Status.FAIL, "no such interface")
 
     def test_address_of_another_host_fails(self) -> None:
         config = RuntimeConfig(listen=("203.0.113.9",), insecure_lan=True)
-        is_status(network.check_ports(config, ()), Status.FAIL, "203.0.113.9")
+        is_status(network.check_ports(config, [LO], ()), Status.FAIL, "203.0.113.9")
 
 
 class TestHost:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from zmqagents.cli.target import Target
+from zmqagents.config import make_config
 from zmqagents.keys import make_key
 
 
@@ -16,6 +17,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "ZMQAGENTS_CLUSTER": "from-environment",
         "ZMQAGENTS_SEEDS": "tcp://10.0.0.1:5000",
         "ZMQAGENTS_PORT": "5555",
+        "ZMQAGENTS_GOSSIP_PORT": "5556",
+        "ZMQAGENTS_ADVERTISE": "203.0.113.7:7000",
         "INSTANCE_ID": "worker-1",
         "ZMQAGENTS_CLUSTER_KEY": make_key(),
         "ZMQAGENTS_OTHER_CLUSTER_KEY": make_key(),
@@ -43,9 +46,10 @@ def test_key_file_stands_for_both_keys_of_the_environment(tmp_path: Path) -> Non
     assert (config.cluster_key, config.other_cluster_key) == (key, None)
 
 
-def test_guest_has_a_port_and_a_label_of_its_own() -> None:
+def test_guest_has_ports_addresses_and_a_label_of_its_own() -> None:
     settings = Target().guest_settings()
-    assert settings["port"] == 0
+    assert settings["port"] == settings["gossip_port"] == 0
+    assert make_config(settings).advertise == ()
     assert settings["instance_id"].startswith("zmqagents-")
 
 

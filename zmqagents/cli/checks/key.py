@@ -27,7 +27,7 @@ def check_cluster_key(target: Target) -> Finding:
     except ConfigError as error:
         return fail(CHECK, str(error), "make one with `zmqagents keygen`, or name the file that has the cluster's key")
     if not keys:
-        return ok(CHECK, "none: nothing is encrypted, and processes listen on loopback only")
+        return ok(CHECK, "none: nothing is encrypted, and processes are to listen on loopback only")
     if "cluster_key" not in keys:
         return fail(CHECK, "there is a second key without a first", "set ZMQAGENTS_CLUSTER_KEY too")
     path = target.key_file or os.environ.get("ZMQAGENTS_CLUSTER_KEY_FILE")

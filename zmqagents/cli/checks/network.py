@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
+import itertools
 import socket
 from collections.abc import Sequence
 
 from zmqagents.cli.checks.findings import Finding, fail, ok, warn
 from zmqagents.cli.checks.multicast import echo_error
 from zmqagents.config import RuntimeConfig
+from zmqagents.discovery.addresses import this_host, to_bind
+from zmqagents.discovery.endpoints import format_endpoint, ip_or_none
 from zmqagents.discovery.interfaces import VIRTUAL_PREFIXES, Adapter, Choice, LocalAddress
+from zmqagents.errors import ConfigError
 from zmqagents.runtime.cluster import PeerInfo
 
 INTERFACES, MULTICAST, PORTS = "interfaces", "multicast", "ports"
@@ -31,11 +34,10 @@ def check_interfaces(config: RuntimeConfig, adapters: Sequence[Adapter], choice:
         return fail(INTERFACES, f"{there}. No multicast on {broken}", f"bring it up, choose others, or {_SEEDS}")
     if not used:
         return fail(INTERFACES, f"{there}. None of them carries multicast", _SEEDS)
-    beyond = [address for address in config.listen if not ipaddress.ip_address(address).is_loopback]
-    if beyond and all(local.is_loopback for local in choice.addresses):
+    if _listens_beyond(config) and all(local.is_loopback for local in choice.addresses):
         return warn(
             INTERFACES,
-            f"{there}. Listening on {', '.join(beyond)}, but mDNS asks on loopback only",
+            f"{there}. Listening on {', '.join(config.listen)}, but mDNS asks on loopback only",
             "add --interface all (interfaces='all'), or name the interface, so that other hosts are found",
         )
     if choice.over_cap:
@@ -67,34 +69,43 @@ def check_multicast(config: RuntimeConfig, addresses: Sequence[LocalAddress]) ->
     )
 
 
-def check_ports(config: RuntimeConfig, peers: Sequence[PeerInfo]) -> Finding:
-    """Whether the two sockets of a process can be bound on each address of ``listen``.
+def check_ports(config: RuntimeConfig, adapters: Sequence[Adapter], peers: Sequence[PeerInfo]) -> Finding:
+    """Whether the two sockets of a process can be bound where ``listen`` says.
 
     A port that a process of the cluster has is no fault: it is its own port that the settings name.
     """
+    try:
+        addresses = to_bind(config.listen, this_host(adapters))
+    except ConfigError as error:
+        return fail(PORTS, str(error), "correct --listen (listen=, ZMQAGENTS_LISTEN)")
     problems: list[str] = []
-    for address in config.listen:
-        for port in {config.port, 0}:
-            error = bind_error(address, port)
-            if error is None:
-                continue
-            if error.errno == errno.EADDRINUSE:
-                holder = _holder(peers, address, port)
-                if holder:
-                    return ok(PORTS, f"port {port} of {address} is that of {holder}, which is in the cluster")
-                problems.append(f"port {port} of {address} is taken by another program")
-            elif error.errno == errno.EACCES:
-                problems.append(f"port {port} of {address} needs privileges")
-            else:
-                problems.append(f"can't listen on {address}: {error.strerror or error}")
-                break
+    for port, address in itertools.product(dict.fromkeys((config.port, config.gossip_port)), addresses):
+        refused = bind_error(address, port)
+        if refused is None:
+            continue
+        if refused.errno == errno.EADDRINUSE:
+            holder = _holder(peers, adapters, port)
+            if holder:
+                return ok(PORTS, f"port {port} is that of {holder}, which is in the cluster")
+            problems.append(f"port {port} of {address} is taken by another program")
+        elif refused.errno == errno.EACCES:
+            problems.append(f"port {port} of {address} needs privileges")
+        else:
+            problems.append(f"can't listen on {address}: {refused.strerror or refused}")
     if problems:
         advice = (
             "choose another port (ZMQAGENTS_PORT, port=; 0 takes a free one), or an address of this host to listen on"
         )
-        return fail(PORTS, "; ".join(problems), advice)
-    ports = "free ports" if config.port == 0 else f"port {config.port} and a free one"
-    return ok(PORTS, f"{ports} can be bound on {', '.join(config.listen)}")
+        return fail(PORTS, "; ".join(dict.fromkeys(problems)), advice)
+    fixed = [str(port) for port in (config.port, config.gossip_port) if port]
+    ports = f"port{'s' if len(fixed) > 1 else ''} {' and '.join(fixed)}" if fixed else "free ports"
+    return ok(PORTS, f"{ports} can be bound on {', '.join(addresses)}")
+
+
+def _listens_beyond(config: RuntimeConfig) -> bool:
+    """Whether other hosts are to connect."""
+    addresses = [ip_or_none(one) for one in config.listen if one != "loopback"]
+    return any(address is None or not address.is_loopback for address in addresses)
 
 
 def bind_error(address: str, port: int) -> OSError | None:
@@ -111,7 +122,10 @@ def bind_error(address: str, port: int) -> OSError | None:
     return None
 
 
-def _holder(peers: Sequence[PeerInfo], address: str, port: int) -> str:
-    """The process of the cluster that listens there; "" if none says so."""
-    wanted = {f"tcp://{address}:{port}", f"tcp://[{address}]:{port}"}
-    return next((peer.instance_id or peer.node_id[:8] for peer in peers if wanted & {*peer.endpoints}), "")
+def _holder(peers: Sequence[PeerInfo], adapters: Sequence[Adapter], port: int) -> str:
+    """The process of the cluster that says it listens on that port of this host; "" if none does."""
+    own = {format_endpoint(address, port) for adapter in adapters for address in adapter.addresses}
+    for peer in peers:
+        if own.intersection(peer.endpoints) or own.intersection(peer.gossip_endpoints):
+            return peer.instance_id or peer.node_id[:8]
+    return ""
