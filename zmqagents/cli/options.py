@@ -33,8 +33,8 @@ Listen = Annotated[
     typer.Option(
         "--listen",
         metavar="PLACE",
-        help="Where to listen: loopback, all, an interface or an address; repeatable. Else ZMQAGENTS_LISTEN, or loopback"
-        " without a key and all with one.",
+        help="Where to listen: loopback, all, an interface or an address; repeatable. Else ZMQAGENTS_LISTEN, or"
+        " loopback without a key and all with one.",
     ),
 ]
 KeyFile = Annotated[

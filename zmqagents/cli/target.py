@@ -50,9 +50,10 @@ class Target:
         return make_config(self.settings())
 
     def guest_settings(self) -> Settings:
-        """The same for a process that only visits: neither ports, nor addresses told, nor label of the environment are its.
+        """The same for a process that only visits, with nothing of the environment that is another process's own.
 
-        A second process with a worker's label would be taken for a new life of the worker.
+        Those are its ports, the addresses that it tells, and its label: a second process with that would be taken for
+        its next life.
         """
         return {
             **self.settings(),
