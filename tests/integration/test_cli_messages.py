@@ -131,16 +131,19 @@ async def test_call_fails_when_its_time_is_up(cluster: Cluster) -> None:
     assert "CallTimeoutError: " in done.stderr
 
 
-async def test_call_that_is_interrupted_cancels_the_handler_leaves_and_ends_with_130(cluster: Cluster) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_call_that_is_interrupted_cancels_the_handler_leaves_and_says_so(
+    cluster: Cluster, number: signal.Signals, status: int
+) -> None:
     host = await cluster.host(Patient)
     sent = ["call", "patient", '{"content": ""}', "--message-type", "Text", *at(host)]
     async with command(*sent) as process:
         await eventually(lambda: "patient/default" in host._parts.agents.instances)
         agent = instance_of(host, "patient/default")
         await eventually(agent.begun.is_set)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         done = await ended(process)
-    assert (done.status, done.stdout, done.stderr) == (130, "", "interrupted\n")
+    assert (done.status, done.stdout, done.stderr) == (status, "", "interrupted\n")
     await eventually(agent.token_cancelled.is_set)
     await eventually(lambda: not host.peers())
 

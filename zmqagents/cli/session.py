@@ -1,13 +1,14 @@
 """Runs a command in an event loop, and turns how it ended into an exit status.
 
-0 done; 1 it failed, and the standard error says with what; 2 a setting or an argument is wrong; 130 interrupted, after
-the cluster was left in order.
+0 done; 1 it failed, and the standard error says with what; 2 a setting or an argument is wrong; 130 interrupted
+(143 by SIGTERM), after the cluster was left in order.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -16,8 +17,11 @@ import typer
 from zmqagents.cli.output import print_json, print_note
 from zmqagents.errors import ConfigError, RemoteCallError
 from zmqagents.runtime.failures import RemoteTraceback
+from zmqagents.runtime.runtime import EXIT_SIGNALS
+from zmqagents.runtime.signals import signals_handled
 
-FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130  # 128 and the number of SIGINT
+FAILED, WRONG_USE = 1, 2
+SIGNALLED = 128  # and the number of the signal, as shells have it
 
 
 class CommandError(Exception):
@@ -38,15 +42,29 @@ def run(work: Callable[[], Coroutine[Any, Any, None]], *, as_json: bool, verbose
     if verbose:
         logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
         logging.getLogger("zmqagents").setLevel(logging.INFO)
+    caught: list[signal.Signals] = []
     try:
-        asyncio.run(work())
-    except KeyboardInterrupt:
-        print_note("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
+        asyncio.run(_ended_by_signals(work, caught))
     except typer.Exit:
         raise
-    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a remote handler may have raised anything
-        raise typer.Exit(report(error, as_json=as_json, verbose=verbose)) from None
+    except (Exception, asyncio.CancelledError, KeyboardInterrupt) as error:  # noqa: BLE001 - remote handlers raise anything
+        if not caught and not isinstance(error, KeyboardInterrupt):
+            raise typer.Exit(report(error, as_json=as_json, verbose=verbose)) from None
+        print_note("interrupted")
+        raise typer.Exit(SIGNALLED + (caught[0] if caught else signal.SIGINT)) from None
+
+
+async def _ended_by_signals(work: Callable[[], Coroutine[Any, Any, None]], caught: list[signal.Signals]) -> None:
+    """``work``, cancelled by the first signal, and by that alone: what it started goes on until it has left."""
+    task = asyncio.current_task()
+
+    def stop(number: signal.Signals) -> None:
+        caught.append(number)
+        if task is not None:
+            task.cancel()
+
+    async with signals_handled(EXIT_SIGNALS, stop):
+        await work()
 
 
 def report(error: BaseException, *, as_json: bool, verbose: bool) -> int:
