@@ -250,9 +250,10 @@ def make_config(settings: Mapping[str, Any], environment: Mapping[str, str] | No
     unknown = sorted(settings.keys() - known)
     if unknown:
         raise ConfigError(f"unknown setting {unknown[0]!r}; the settings are {', '.join(sorted(known))}")
-    given = _from_environment(os.environ if environment is None else environment)
-    if "cluster_key" in settings:  # the other key of the environment belongs to the one there
-        given.pop("other_cluster_key", None)
+    environment = os.environ if environment is None else environment
+    given = _from_environment(environment)
+    if "cluster_key" not in settings:  # the other key of the environment belongs to the one there
+        given.update(keys_from_environment(environment))
     merged: dict[str, Any] = {**given, **settings}
     for name in _LISTS:
         if name in merged:
@@ -297,11 +298,11 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if insecure not in ("0", "1"):
             raise ConfigError(f"ZMQAGENTS_INSECURE_LAN={insecure!r}: write 1 or 0")
         found["insecure_lan"] = insecure == "1"
-    return {**found, **keys_from_environment(environment)}
+    return found
 
 
 def keys_from_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """``cluster_key`` and ``other_cluster_key`` as far as they are given. ConfigError if they can't be read."""
+    """``cluster_key`` and ``other_cluster_key``, as far as they are given. ConfigError for a file that is none."""
     given = {
         name: environment[variable].strip()
         for variable, name in _KEY_VARIABLES.items()

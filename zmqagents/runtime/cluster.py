@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from zmqagents.config import RuntimeConfig
 from zmqagents.discovery import Advertisement, CombinedDiscovery, Discovery, Sighting, StaticDiscovery
@@ -22,6 +23,15 @@ from zmqagents.transport.driver import Application, Driver
 from zmqagents.transport.zeromq import ZeroMqTransport
 
 logger = logging.getLogger("zmqagents")
+
+
+@dataclass(frozen=True, slots=True)
+class HostedAgents:
+    """An agent type that a process hosts."""
+
+    type: str
+    policy: str
+    weight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,24 @@ class PeerInfo:
     """
     forwarder: str
     """Where that forwarder is, if the path is ``"forwarded"``; else empty."""
+    endpoints: tuple[str, ...]
+    """All addresses that it gives, best first."""
+    gossip_endpoints: tuple[str, ...]
+    """Where its gossip is heard."""
+    hosted: tuple[HostedAgents, ...]
+    """How it hosts the types, by name."""
+    pinned: tuple[str, ...]
+    """``type/key`` of the agents that are pinned to it, sorted."""
+    reads: Mapping[str, tuple[str, ...]] = field(hash=False)
+    """The message types that it says it reads, and their content types, best first."""
+    protocol: tuple[int, int]
+    """The lowest and the highest version of the protocol that it speaks."""
+    load: int
+    """The calls that it was serving when it last said so."""
+    max_message_bytes: int
+    """The largest message that it reads; 0 if it doesn't say."""
+    started_ms: int
+    """When it started, by its own clock: milliseconds since 1970; 0 if it doesn't say."""
 
 
 class Cluster:
@@ -195,21 +223,34 @@ class Cluster:
     def peers(self) -> list[PeerInfo]:
         """The other members as this process sees them, by instance id."""
         node = self.driver.node
-        found = [
-            PeerInfo(
-                record.instance_id,
-                record.node_id.hex(),
-                record.endpoints[0] if record.endpoints else "",
-                tuple(sorted({*record.types, *(key.partition("/")[0] for key in record.pinned)})),
-                self._source(record),
-                (peer := node.state.peers.get(record.node_id)) is not None and peer.path is not None,
-                node.contacts.watch.standing(record.node_id, self.driver.now_s).value,
-                *_path_of(node, peer),
-            )
-            for record in node.membership.live()
-            if record.node_id != node.node_id
-        ]
+        found = [self._peer_info(record) for record in node.membership.live() if record.node_id != node.node_id]
         return sorted(found, key=lambda info: (info.instance_id, info.node_id))
+
+    def _peer_info(self, record: Record) -> PeerInfo:
+        node = self.driver.node
+        peer = node.state.peers.get(record.node_id)
+        connected = peer is not None and peer.path is not None
+        path, forwarder = _path_of(node, peer)
+        return PeerInfo(
+            instance_id=record.instance_id,
+            node_id=record.node_id.hex(),
+            endpoint=record.endpoints[0] if record.endpoints else "",
+            agent_types=tuple(sorted({*record.types, *(key.partition("/")[0] for key in record.pinned)})),
+            source=self._source(record),
+            connected=connected,
+            state=node.contacts.watch.standing(record.node_id, self.driver.now_s).value,
+            path=path,
+            forwarder=forwarder,
+            endpoints=record.endpoints,
+            gossip_endpoints=record.gossip_endpoints,
+            hosted=tuple(HostedAgents(name, of.policy, of.weight) for name, of in sorted(record.types.items())),
+            pinned=tuple(sorted(record.pinned)),
+            reads=dict(record.readable),
+            protocol=record.protocol,
+            load=peer.load if peer is not None and connected else record.load,
+            max_message_bytes=record.max_payload_bytes,
+            started_ms=record.started_ms,
+        )
 
     def _source(self, record: Record) -> str:
         shown = self._sources.get(record.node_id)

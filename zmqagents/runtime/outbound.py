@@ -108,7 +108,7 @@ class Outbound:
         frame = self._request(call, record, 0)
         outcome = await self._exchange(node_id, frame, call.deadline_s, call.token)
         if type(outcome) is f.Reply:
-            return self._read_reply(outcome, record)
+            return self._read_reply(outcome, record, call.message)
         return await self._call_on_way(call, _Tried(record, frame, outcome))
 
     async def _call_on_way(self, call: Call, tried: _Tried | None) -> Any:
@@ -119,7 +119,7 @@ class Outbound:
             if tried is not None:
                 record, frame, outcome = tried
                 if isinstance(outcome, f.Reply):
-                    return self._read_reply(outcome, record)
+                    return self._read_reply(outcome, record, call.message)
                 if outcome is Fate.PEER_LOST and lost < MAX_LOST and _may_run_twice(record, call.key, frame.type_name):
                     lost += 1
                 elif not way.goes_on(record.node_id, outcome):
@@ -295,9 +295,10 @@ class Outbound:
             self._driver.schedule_flush()
             raise
 
-    def _read_reply(self, reply: f.Reply, peer: Record) -> Any:
+    def _read_reply(self, reply: f.Reply, peer: Record, asked: Any) -> Any:
+        """The answer to ``asked``; who asks without a class is answered without one."""
         message = self._payloads.decode(reply.type_name, reply.content_type, reply.payload)
-        if type(message) is UnknownPayload:
+        if type(message) is UnknownPayload and type(asked) is not UnknownPayload:
             raise SerializationError(
                 f"{_label(peer)} answered with a {reply.type_name!r} as {reply.content_type}, which this"
                 f" process can't read: import its class next to the message you sent, or register it with"

@@ -151,6 +151,12 @@ class Publishing:
             else:
                 self._driver.schedule_flush()
 
+    async def recipients(self, topic: TopicId) -> list[AgentKey]:
+        """Whom an event on the topic would go to now, leaving out agents that nobody can make."""
+        self._refresh_record()
+        found = await self._recipients.find(topic, None)
+        return [*found.here, *(key for _, keys in found.elsewhere for key in keys)]
+
     def _events(
         self,
         message: Any,
@@ -166,7 +172,7 @@ class Publishing:
             check_text("the message id", message_id),
             check_text("the sender's agent id", agent_key(sender)) if sender is not None else None,
         )
-        name = self._payloads.name_of(type(message))
+        name = self._payloads.name_of_message(message)
         carrier = self._telemetry.carrier()
         tails: dict[tuple[str, ...] | None, tuple[Any, ...]] = {}
         events: list[tuple[NodeId, f.Event]] = []

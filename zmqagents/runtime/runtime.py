@@ -39,7 +39,7 @@ from zmqagents.runtime.autogen_serializers import install_autogen_extension
 from zmqagents.runtime.cluster import PeerInfo
 from zmqagents.runtime.deadlines import current_deadline_s
 from zmqagents.runtime.failures import AgentNotFound
-from zmqagents.runtime.identities import agent_key, check_text
+from zmqagents.runtime.identities import agent_id, agent_key, check_text
 from zmqagents.runtime.interventions import DROPPED
 from zmqagents.runtime.lifecycle import Lifecycle
 from zmqagents.runtime.message_ids import MessageIds
@@ -198,7 +198,8 @@ class ZmqAgentRuntime(AgentRuntime):
         ``timeout_s`` sets a deadline (CallTimeoutError); ``call_timeout`` does so for code that can't pass it. Raises
         what the handler raised (RemoteCallError if its class is unknown here), UndeliverableException if no process
         hosts the type, PeerLost if the process went away, SerializationError, MessageTooLargeError,
-        BackpressureError.
+        BackpressureError. An ``UnknownPayload`` goes out as the type, content type and bytes that it names, and the
+        answer to it may be one.
         """
         log, telemetry = self._parts.log, self._parts.telemetry
         now_s = asyncio.get_running_loop().time()
@@ -474,6 +475,11 @@ class ZmqAgentRuntime(AgentRuntime):
     def peers(self) -> list[PeerInfo]:
         """The other processes of the cluster, as this one sees them. RuntimeNotStartedError before ``start``."""
         return self._require_running().cluster.peers()
+
+    async def recipients(self, topic_id: TopicId) -> list[AgentId]:
+        """The agents, in whatever process, that an event on the topic would go to now."""
+        await self._lifecycle.wait_until_joined()
+        return [agent_id(key) for key in await self._require_running().publishing.recipients(topic_id)]
 
     async def wait_for_agents(self, type: str | AgentType, count: int = 1, timeout_s: float = 30.0) -> None:
         """Wait until ``count`` processes, this one counted, host the type. TimeoutError after ``timeout_s``."""

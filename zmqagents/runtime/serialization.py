@@ -9,6 +9,8 @@ The registry does what AutoGen's does (serializers by type name and content type
   ``codecs.json_codecs``) that every Python process of the cluster reads.
 - A type name that is not registered is looked for among the classes that are already loaded, in the modules which
   define the message classes of this process and in ``__main__``. Nothing is ever imported because of a payload.
+- An UnknownPayload is passed on as what it is: its type name, content type and bytes. Tools that have none of a
+  cluster's classes speak that way.
 - Two classes with one type name are an error that names both: AutoGen's names are bare class names, and a silent choice
   would build the wrong one.
 
@@ -130,6 +132,10 @@ class PayloadRegistry:
         """The type name under which messages of the class travel."""
         return self._own_names.get(cls) or VALUE_NAMES.get(cls) or type_name(cls)
 
+    def name_of_message(self, message: Any) -> str:
+        """The type name under which this message travels."""
+        return message.type_name if type(message) is UnknownPayload else self.name_of(type(message))
+
     def encode(self, message: Any, accepts: Accepts) -> tuple[str, str, bytes]:
         """Type name, content type and payload of a message for a receiver that reads ``accepts``.
 
@@ -139,9 +145,13 @@ class PayloadRegistry:
         if message is None:
             return _NULL_MESSAGE
         cls = type(message)
-        entry = self._entries.get(cls) or self._prepare(cls)
+        entry = self._entries.get(cls)
+        if entry is None:
+            if cls is UnknownPayload:
+                return _passed_on(message, accepts)
+            entry = self._prepare(cls)
         name, codecs = entry
-        readable = accepts(name) if callable(accepts) else accepts.get(name)
+        readable = _accepted(accepts, name)
         try:
             for content_type, write, _, fits, _ in codecs:
                 if (not readable or content_type in readable) and (fits is None or fits(message)):
@@ -276,6 +286,19 @@ class PayloadRegistry:
 def _plain_writer(cls: Any) -> Callable[[Any], bytes]:
     """What writes a class as plain JSON, registered or not. Raises StopIteration if it has no JSON."""
     return next(codec.write for codec in builtin_codecs(cls) if codec.content_type == content_types.JSON)
+
+
+def _accepted(accepts: Accepts, name: str) -> Sequence[str] | None:
+    return accepts(name) if callable(accepts) else accepts.get(name)
+
+
+def _passed_on(message: UnknownPayload, accepts: Accepts) -> tuple[str, str, bytes]:
+    """An UnknownPayload as it is. SerializationError if the receiver reads its type, but not its content type."""
+    name, content_type = message.type_name, message.data_content_type
+    readable = _accepted(accepts, name)
+    if readable and content_type not in readable:
+        raise SerializationError(f"the receiver reads {name!r} as {', '.join(readable)}, and not as {content_type}")
+    return name, content_type, message.payload
 
 
 def _refuse(cls: type[Any]) -> NoReturn:
