@@ -55,6 +55,7 @@ def as_document(peer: PeerInfo) -> dict[str, Any]:
         "node_id": peer.node_id,
         "state": peer.state,
         "path": peer.path,
+        "forwarder": peer.forwarder or None,
         "source": peer.source,
         "endpoints": list(peer.endpoints),
         "gossip_endpoints": list(peer.gossip_endpoints),
@@ -77,7 +78,7 @@ def _row(peer: PeerInfo) -> tuple[str, ...]:
     return (
         peer.instance_id or "-",
         peer.state,
-        peer.path,
+        f"{peer.path} {peer.forwarder}".rstrip(),
         peer.endpoint or "-",
         ", ".join(agents) or "-",
         str(peer.load),

@@ -16,6 +16,7 @@ USUAL: dict[str, Any] = {
     "connected": True,
     "state": "up",
     "path": "direct",
+    "forwarder": "",
     "endpoints": ("tcp://127.0.0.1:5000",),
     "gossip_endpoints": (),
     "hosted": (),

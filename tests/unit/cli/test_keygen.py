@@ -34,8 +34,9 @@ def test_help_of_keygen_shows_what_to_do_with_the_key() -> None:
 def test_command_is_installed_as_zmqagents() -> None:
     metadata = configparser.ConfigParser()
     metadata.read(ROOT / "setup.cfg")
-    name, module, attribute = re.split(r"\s*[=:]\s*", metadata["options.entry_points"]["console_scripts"].strip())
-    assert name == "zmqagents"
+    scripts = metadata["options.entry_points"]["console_scripts"].strip().splitlines()
+    installed = {name: where for name, where in (re.split(r"\s*=\s*", script) for script in scripts)}
+    module, attribute = installed["zmqagents"].split(":")
     assert getattr(importlib.import_module(module), attribute) is app
 
 
