@@ -35,7 +35,7 @@ def test_command_is_installed_as_zmqagents() -> None:
     metadata = configparser.ConfigParser()
     metadata.read(ROOT / "setup.cfg")
     scripts = metadata["options.entry_points"]["console_scripts"].strip().splitlines()
-    installed = {name: where for name, where in (re.split(r"\s*=\s*", script) for script in scripts)}
+    installed = dict(script.split(" = ") for script in scripts)
     module, attribute = installed["zmqagents"].split(":")
     assert getattr(importlib.import_module(module), attribute) is app
 

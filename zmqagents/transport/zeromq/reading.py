@@ -90,13 +90,18 @@ class Reader:
         slice_s = _SLICE_S
         try:
             while self._open:
-                if not self._read() or not self._events() & _POLLIN:
+                if not self._read():
                     finished = True
                     break
                 if monotonic() - began > slice_s:
                     if slice_s == _CATCH_UP_S or not self._is_late():
                         break
                     slice_s = _CATCH_UP_S
+                # Last, so that a yes is followed by reading at once: a SUB that has said yes has taken the first part
+                # out of its queue, and a disconnect before the others are read tears the message: libzmq aborts.
+                if not self._open or not self._events() & _POLLIN:
+                    finished = True
+                    break
         finally:
             self._idle = True
             if self._open and not finished:  # out of time, or a callback has raised
