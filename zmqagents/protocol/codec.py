@@ -352,6 +352,8 @@ def _agent_type(value: Any) -> bool:
 
 
 def _agents(value: Any) -> bool:
+    if len(value) == 1:  # as most are
+        return type(value[0]) is str and _agent(value[0])
     if len(value) > MAX_AGENTS:
         raise RemoteProtocolError(WireCode.TOO_LARGE, f"{len(value):,} agents, over {MAX_AGENTS:,}")
     return all(type(item) is str and _agent(item) for item in value)

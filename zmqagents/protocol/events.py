@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from zmqagents.protocol.frames import Event
 from zmqagents.protocol.ids import NodeId
-from zmqagents.protocol.windows import Load, weight_bytes
+from zmqagents.protocol.windows import Load, weight_of_event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,18 +77,22 @@ class EventOutbox:
 
     def sent(self, number: int, event: Event, weight: int | None = None, origin: Origin | None = None) -> None:
         """The event left with this sequence number."""
-        weight = weight_bytes(event) if weight is None else weight
+        weight = weight_of_event(event) if weight is None else weight
         self._events[number] = Sent(event, weight, origin)
-        self._load.add(weight)
+        load = self._load
+        load.count += 1
+        load.weight_bytes += weight
 
     def done(self, numbers: Iterable[int]) -> list[Sent]:
         """EVENT_DONE came; returns those of the numbers that were unfinished."""
         finished: list[Sent] = []
+        take = self._events.pop
         for number in numbers:
-            sent = self._events.pop(number, None)
+            sent = take(number, None)
             if sent is not None:
-                self._load.remove(sent.weight_bytes)
                 finished.append(sent)
+        self._load.count -= len(finished)
+        self._load.weight_bytes -= sum([sent.weight_bytes for sent in finished])
         return finished
 
     def drain(self) -> list[Sent]:
@@ -122,9 +126,12 @@ class EventInbox:
 
         RemoteProtocolError if the peer, sending it, ignores its window.
         """
-        self._load.check("events", self._limits.window_events, self._limits.window_bytes)
+        load = self._load
+        if load.count >= self._limits.window_events or load.weight_bytes >= self._limits.window_bytes:
+            load.check("events", self._limits.window_events, self._limits.window_bytes)
         self._events[receipt] = [number, weight, recipients]
-        self._load.add(weight)
+        load.count += 1
+        load.weight_bytes += weight
 
     def finished(self, receipt: int, recipients: int = 1) -> int | None:
         """So many of its recipients have finished it: its sequence number if that were the last ones.
@@ -138,7 +145,9 @@ class EventInbox:
         if entry[2] > 0:
             return None
         del self._events[receipt]
-        self._load.remove(entry[1])
+        load = self._load
+        load.count -= 1
+        load.weight_bytes -= entry[1]
         return entry[0]
 
     def clear(self) -> None:

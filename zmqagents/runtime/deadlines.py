@@ -46,11 +46,6 @@ def set_deadline(deadline_s: float | None) -> None:
         _deadline_s.set(deadline_s)
 
 
-def forget_deadline() -> None:
-    """Free the rest of this task from the deadline of whoever started it, since nobody waits for it."""
-    set_deadline(None)
-
-
 def current_deadline_s(timeout_s: float | None, default_timeout_s: float | None, now_s: float) -> float | None:
     """The deadline of a call made now: its own timeout, else the default one, and the enclosing deadline if earlier."""
     own = timeout_s if timeout_s is not None else default_timeout_s

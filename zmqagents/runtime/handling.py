@@ -16,7 +16,7 @@ from autogen_core.logging import DeliveryStage, MessageKind
 
 from zmqagents.protocol.ids import AgentKey
 from zmqagents.runtime.activation import Agents
-from zmqagents.runtime.deadlines import forget_deadline
+from zmqagents.runtime.deadlines import set_deadline
 from zmqagents.runtime.event_log import EventLog
 from zmqagents.runtime.identities import agent_id
 from zmqagents.runtime.interventions import DROPPED, Interventions
@@ -93,7 +93,7 @@ class Handling:
     ) -> None:
         """Let the agent handle an event, in a task of its own; its exception is logged and told to ``unhandled``."""
         identity = agent_id(key)
-        forget_deadline()
+        set_deadline(None)  # that of whoever started this task: nobody waits for it
         if self._log.enabled:
             self._log.message(message, context.sender, None, MessageKind.PUBLISH, DeliveryStage.DELIVER)
         try:

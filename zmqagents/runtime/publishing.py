@@ -166,12 +166,8 @@ class Publishing:
         places: list[tuple[NodeId, list[AgentKey]]],
     ) -> list[tuple[NodeId, f.Event]]:
         """The event for each place. It is encoded once for all that read the same content types."""
-        head = (
-            check_text("the topic type", topic.type),
-            check_text("the topic source", topic.source),
-            check_text("the message id", message_id),
-            check_text("the sender's agent id", agent_key(sender)) if sender is not None else None,
-        )
+        check_text("the message id", message_id)
+        sender_key = check_text("the sender's agent id", agent_key(sender)) if sender is not None else None
         name = self._payloads.name_of_message(message)
         carrier = self._telemetry.carrier()
         tails: dict[tuple[str, ...] | None, tuple[Any, ...]] = {}
@@ -184,7 +180,7 @@ class Publishing:
                 type_name, content_type, payload = self._payloads.encode(message, readable)
                 tail = tails[readable.get(name)] = (type_name, content_type, 0, carrier, payload)
             check_size(tail[-1], self._config.max_message_bytes, record)
-            events.append((node_id, f.Event(*head, keys, *tail)))
+            events.append((node_id, f.Event(topic.type, topic.source, message_id, sender_key, keys, *tail)))
         return events
 
     def _deliver(self, event: f.Event) -> None:

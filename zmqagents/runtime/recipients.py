@@ -15,7 +15,7 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.directory import PolicyConflict
 from zmqagents.protocol.ids import AgentKey, NodeId, agent_type_of
 from zmqagents.protocol.node import Node
-from zmqagents.runtime.identities import agent_key
+from zmqagents.runtime.identities import agent_key, check_text
 from zmqagents.runtime.outbound import Outbound
 from zmqagents.runtime.policies import conflict_text
 
@@ -67,7 +67,9 @@ class RecipientFinder:
         return found if found is None or found.versions == self._versions() else None
 
     async def find(self, topic: TopicId, sender: AgentId | None) -> Recipients:
-        """Every agent subscribed to the topic, but its sender."""
+        """Every agent subscribed to the topic, but its sender. SerializationError if the topic can't be sent."""
+        check_text("the topic type", topic.type)
+        check_text("the topic source", topic.source)
         keys = await self._subscribed(topic)
         found = self._keep(topic, None, keys)
         if sender is not None and (own := agent_key(sender)) in keys:

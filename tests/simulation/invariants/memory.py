@@ -63,7 +63,7 @@ class BoundedTables(Bounded):
         yield "agents", len(agency.residents), agents
         yield "claims", len(agency.claims._entries) + len(agency.claims._contested), 2 * agents
         yield "locations", len(agency.locations._known), agents
-        yield "ways of events", len(agency.routes._routes), agents * (lives + 1)
+        yield "ways of events", len(agency.routes.ways), agents * (lives + 1)
         yield "events that wait", agency.routes.waiting, MOST_WAITING
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from zmqagents.runtime.deadlines import call_timeout, current_deadline_s, earliest, forget_deadline, until
+from zmqagents.runtime.deadlines import call_timeout, current_deadline_s, earliest, set_deadline, until
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ async def test_until_replaces_whatever_deadline_is_around_it() -> None:
 
 async def test_task_that_forgets_its_deadline_leaves_that_of_its_starter_alone() -> None:
     async def forgetful() -> float | None:
-        forget_deadline()
+        set_deadline(None)
         return current_deadline_s(None, None, 0.0)
 
     with call_timeout(5):

@@ -217,6 +217,12 @@ class Arrivals:
 
     def event(self, peer: NodeId, receipt: int, frame: f.Event, now_s: float) -> None:
         """An event came from a peer: each recipient's part is delivered, held, or forwarded."""
+        if len(frame.recipients) == 1 and not self.routes.ways:  # as it is most of the time
+            resident = self._residents.get(frame.recipients[0])
+            if resident is not None and resident.stay is Stay.ACTIVE:
+                resident.running += 1
+                self._state.effects.append(Incoming(peer, receipt, frame))
+                return
         self._deliver(peer, receipt, frame, now_s)
 
     def own_event(self, frame: f.Event, origin: Origin | None, now_s: float) -> None:
@@ -230,11 +236,6 @@ class Arrivals:
         origin = None if peer == self._state.node_id else Origin(peer, receipt)
         here: list[AgentKey] = []
         for key in frame.recipients:
-            resident = self._residents.get(key)
-            if resident is not None and resident.stay is Stay.ACTIVE and not self.routes:  # as it is most of the time
-                resident.running += 1
-                here.append(key)
-                continue
             place = self.place(key, call=False, now_s=now_s)
             is_here = place == self._state.node_id
             if (is_here or isinstance(place, Hold)) and not self.routes.is_free(key, frame, origin):

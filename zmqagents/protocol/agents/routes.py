@@ -84,24 +84,21 @@ class EventRoutes:
         self._send = send
         self._here = here
         self._finished = finished
-        self._routes: dict[_Way, _Route] = {}
+        self.ways: dict[_Way, _Route] = {}
+        """Those on which events are on their way from here."""
         self.waiting = 0
         """Events that wait for their way, one for each agent."""
         self.forwarded = 0
         """Events of others that are on their way from here."""
 
-    def __bool__(self) -> bool:
-        """Whether any event is on its way from here."""
-        return bool(self._routes)
-
     def is_free(self, key: AgentKey, event: Event | None = None, origin: Origin | None = None) -> bool:
         """Whether an event for an agent on this node may be delivered now: none before it is on its way elsewhere."""
-        route = self._routes.get(_way(key, origin))
+        route = self.ways.get(_way(key, origin))
         return route is None or (event is not None and route.holds(event))
 
     def keep(self, event: Event, origin: Origin | None) -> None:
         """Keep an event for one agent whose way is not free."""
-        route = self._routes[_way(event.recipients[0], origin)]
+        route = self.ways[_way(event.recipients[0], origin)]
         if route.waiting is None:
             route.waiting = deque()
         route.waiting.append(Waiting(event, origin))
@@ -115,7 +112,7 @@ class EventRoutes:
         lost: list[AgentKey] = []
         for key in event.recipients:
             node_id = self._target(key)
-            route = self._routes.get(_way(key, origin))
+            route = self.ways.get(_way(key, origin))
             if node_id is None:
                 lost.append(key)
             elif route is not None and (route.waiting or route.node_id != node_id) and not route.holds(event):
@@ -139,14 +136,14 @@ class EventRoutes:
         node_id = self._locations.known(key)
         if node_id is None or node_id == self._state.node_id or self._residents.get(key) is not None:
             return False
-        route = self._routes.get(key)
+        route = self.ways.get(key)
         if route is None:
             route = _Route(node_id)
         elif route.waiting or route.node_id != node_id:
             return False
         if not self._send(node_id, event, None):
             return False
-        self._routes[key] = route
+        self.ways[key] = route
         route.begin(event.message_id)
         return True
 
@@ -158,9 +155,9 @@ class EventRoutes:
         self.forwarded += origin is not None
         for key in event.recipients:
             way = _way(key, origin)
-            route = self._routes.get(way)
+            route = self.ways.get(way)
             if route is None:
-                route = self._routes[way] = _Route(node_id)
+                route = self.ways[way] = _Route(node_id)
             route.begin(event.message_id)
 
     def bury(self, event: Event, origin: Origin | None, reason: str) -> None:
@@ -173,10 +170,10 @@ class EventRoutes:
         """The handlers of an event that was sent have ended."""
         event, _, origin = sent
         for key in event.recipients:
-            way = _way(key, origin)
-            route = self._routes.get(way)
+            way = key if origin is None else _way(key, origin)
+            route = self.ways.get(way)
             if route is not None and route.end(event.message_id):
-                del self._routes[way]
+                del self.ways[way]
                 if route.waiting:
                     self._send_all(route.waiting)
         if origin is not None:
@@ -190,9 +187,9 @@ class EventRoutes:
 
     def node_lost(self, node_id: NodeId, unfinished: list[Sent]) -> None:
         """A link was reset: what was unfinished there takes its way anew, in order, and what waited follows."""
-        ended = {way: route for way, route in self._routes.items() if route.node_id == node_id}
+        ended = {way: route for way, route in self.ways.items() if route.node_id == node_id}
         for way in ended:
-            del self._routes[way]
+            del self.ways[way]
         self.forwarded -= sum(sent.origin is not None for sent in unfinished)
         for event, _, origin in unfinished:
             if event.hops >= MAX_HOPS:

@@ -194,7 +194,7 @@ def test_event_has_no_way_left_when_the_last_host_is_gone(wiring: Wiring) -> Non
     wiring.die(one)
     caller.publish("b", "worker/a")
     assert caller.dead == [("a", "no process hosts its type"), ("b", "no process hosts its type")]
-    assert not caller.node.agency.routes._routes
+    assert not caller.node.agency.routes.ways
 
 
 def test_forwarder_keeps_what_it_forwards_when_the_publisher_is_gone(wiring: Wiring) -> None:
