@@ -103,6 +103,8 @@ class Publishing:
                 late.append((node_id, event))
             else:
                 self._deliver(event)
+        if elsewhere:
+            self._driver.message_made(urgent=False)
         if late:
             await self._turns.wait(late)
         if elsewhere:
@@ -188,7 +190,7 @@ class Publishing:
         if self._node.state.effects:
             self._driver.perform()
         else:
-            self._driver.message_made(urgent=False)
+            self._driver.schedule_flush()
 
     async def _wait_for_tasks(self) -> None:
         if not await self._driver.wait_until(lambda: len(self._tasks) < MAX_RUNNING, self._config.send_timeout_s):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 import pytest_asyncio
@@ -15,6 +16,7 @@ import zmq
 
 from tests.contract.transports import FAST, Node, port_of
 from zmqagents.errors import ConfigError
+from zmqagents.protocol.codec import GOSSIP_PREFIX
 from zmqagents.transport.base import TransportOptions
 from zmqagents.transport.zeromq import ZeroMqTransport
 from zmqagents.transport.zeromq.listening import _bind
@@ -104,6 +106,36 @@ def test_monitor_never_makes_libzmq_wait(make_socket: MakeSocket) -> None:
     pair = make_monitor(make_socket(zmq.DEALER), zmq.EVENT_ALL)
     assert pair.get(zmq.RCVHWM) == 0
     pair.close()
+
+
+async def test_gossip_is_whole_when_another_endpoint_is_left_after_a_slow_message(node: MakeNode) -> None:
+    a, others = node("a"), {b"b": node("b"), b"c": node("c")}
+    for other in others.values():
+        a.transport.subscribe(other.gossip_endpoint)
+        await a.seen.saw("gossip up", other.gossip_endpoint)
+    turns = 0
+
+    def slow_once(event: tuple[Any, ...]) -> None:
+        """The reader runs out of time; the other endpoint is left before its next turn."""
+        if event[0] != "gossip" or event[1][1] not in others:
+            return
+        a.seen.then = None
+        for name, other in others.items():
+            other.transport.publish([GOSSIP_PREFIX, name])
+        time.sleep(0.05)  # the messages are there
+        [left] = [other for name, other in others.items() if name != event[1][1]]
+        asyncio.get_running_loop().call_soon(a.transport.unsubscribe, left.gossip_endpoint)
+
+    a.seen.then = slow_once
+    while a.seen.then is not None:  # subscriptions may still be on their way
+        turns += 1
+        others[b"b"].transport.publish([GOSSIP_PREFIX, b"b"])
+        await asyncio.sleep(0.01)
+        assert turns < 500
+    for other in others.values():
+        other.transport.publish([GOSSIP_PREFIX, b"last"])
+    await a.seen.saw("gossip", [GOSSIP_PREFIX, b"last"])
+    assert all(len(parts) == 2 and parts[1] != GOSSIP_PREFIX for _, parts in a.seen.named("gossip"))
 
 
 async def test_flood_leaves_other_work_its_turns(node: MakeNode) -> None:
