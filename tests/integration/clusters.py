@@ -76,7 +76,9 @@ class Cluster:
 
     def make(self, **settings: Any) -> ZmqAgentRuntime:
         """A runtime that is not started; its seeds are the nodes that run already, unless it uses mDNS."""
-        settings = {"cluster": self.name, "instance_id": f"node-{len(self._made) + 1}", "discovery": "none", **settings}
+        label = f"node-{len(self._made) + 1}"
+        defaults = {"cluster": self.name, "instance_id": label, "discovery": "none", "listen": "loopback"}
+        settings = {**defaults, **settings}
         if settings["discovery"] == "none":
             running = [endpoint_of(one) for one in self._made if one._lifecycle.running is not None]
             settings.setdefault("seeds", running)

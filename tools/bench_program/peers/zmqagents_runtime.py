@@ -14,7 +14,8 @@ MEET_TIMEOUT_S = 30.0
 
 
 def _runtime(options: Mapping[str, Any], address: Address) -> ZmqAgentRuntime:
-    runtime = ZmqAgentRuntime(cluster=address["cluster"], **options.get("settings", {}), **address.get("settings", {}))
+    settings = {"listen": "loopback", **options.get("settings", {}), **address.get("settings", {})}
+    runtime = ZmqAgentRuntime(cluster=address["cluster"], **settings)
     if options.get("msgpack"):
         for message_type in (Ask, Answer, News):
             runtime.add_message_serializer(MsgpackSerializer(message_type))

@@ -242,4 +242,5 @@ def _host_of(descriptor: int) -> str | None:
             name = connection.getpeername()
     except OSError:
         return None
-    return str(name[0]) if isinstance(name, tuple) and name else None
+    # a socket that listens on [::] names IPv4 addresses so
+    return str(name[0]).removeprefix("::ffff:") if isinstance(name, tuple) and name else None
