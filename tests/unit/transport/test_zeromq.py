@@ -131,7 +131,7 @@ async def test_gossip_is_whole_when_an_endpoint_is_left_after_a_slow_message(nod
 
     a.seen.then = slow_once
     publish(times=5)
-    time.sleep(0.1)  # all of it is there before the first is read
+    time.sleep(0.1)  # noqa: ASYNC251 - all of it is to be there before the first is read
     before = len(a.seen.events)
     await a.seen.until(lambda: len(a.seen.events) >= before + 5, "gossip of who is still listened to")
     assert all(len(parts) == 2 and parts[1] in others for _, parts in a.seen.named("gossip"))

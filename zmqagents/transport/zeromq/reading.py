@@ -76,6 +76,7 @@ class Reader:
         """Stop reading; nothing is delivered any more. The socket stays open."""
         if self._open:
             self._open = False
+            self._events = int  # nothing any more: a socket that is closed can't be asked
             self._loop.remove_reader(self._fd)
 
     def _look(self) -> None:
@@ -99,7 +100,7 @@ class Reader:
                     slice_s = _CATCH_UP_S
                 # Last, so that a yes is followed by reading at once: a SUB that has said yes has taken the first part
                 # out of its queue, and a disconnect before the others are read tears the message: libzmq aborts.
-                if not self._open or not self._events() & _POLLIN:
+                if not self._events() & _POLLIN:
                     finished = True
                     break
         finally:
