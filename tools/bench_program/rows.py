@@ -59,7 +59,8 @@ _ALL = (
         MORE,
         (OWN, "zmqagents-msgpack", AUTOGEN, CEILING, "pyzmq-copying", "pyzmq-json", "grpc", "nats", "xoscar"),
         measures.echo,
-        goals=(Goal(OWN, CEILING, 0.6, 0.9), Goal("zmqagents-msgpack", CEILING, 0.6, 0.9)),
+        # Against the one that copies, since who is given a message as an object has its bytes copied once at least.
+        goals=(Goal(OWN, "pyzmq-copying", 0.6, 0.9), Goal("zmqagents-msgpack", "pyzmq-copying", 0.6, 0.9)),
     ),
     Row(
         "curve",
