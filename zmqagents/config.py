@@ -129,8 +129,8 @@ class RuntimeConfig:
     """Largest serialized message; the same on all processes of a cluster."""
     heartbeat_s: float = 1.0
     """Interval of the gossip heartbeat: what is lost on the way is repaired within about two of them."""
-    zmtp_heartbeat_s: float = 0.5
-    """Interval of ZMTP PINGs. Two of them without an answer count as a lost connection."""
+    zmtp_heartbeat_s: float = 0.75
+    """Interval of ZMTP PINGs. One that has no answer before the next is due counts as a lost connection."""
 
     def __post_init__(self) -> None:
         _check_text("cluster", self.cluster, empty=False)

@@ -12,7 +12,7 @@ from zmqagents.protocol.ids import NodeId
 
 LOST_AFTER_S = 2.0
 """How long a connection that was complete may be down. A dial is repeated at least once a second, so this is two dials
-or more. A frozen or cut-off node is so known dead in under 5 s: ZMTP notices its silence after 1.0 s to 1.5 s, then
+or more. A frozen or cut-off node is so known dead in under 5 s: ZMTP notices its silence after 0.75 s to 1.5 s, then
 these 2.0 s, the next check 0.25 s later at most, and the answers of the others 0.4 s: 4.15 s."""
 
 NEVER_UP_AFTER_S = 5.0

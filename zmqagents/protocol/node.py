@@ -240,7 +240,8 @@ class Node:
         fresh = link.receive(envelope, now_s)
         self.state.dirty[peer.node_id] = None
         if was_up and link.up:
-            pass
+            if envelope.session > link.peer_session:
+                self._greeting_missed(peer, envelope, now_s)
         elif link.up:  # as if a WELCOME had come
             peer.greet_at_s = None
             self._sync.link_up(peer, now_s)
@@ -252,6 +253,12 @@ class Node:
             return
         for control in envelope.frames:
             self._on_control[type(control)](peer, path, envelope, control, now_s)
+
+    def _greeting_missed(self, peer: Peer, envelope: f.Envelope, now_s: float) -> None:
+        """The peer is in a session later than the one adopted: unless it says so just now, its greeting was lost."""
+        greets = isinstance(envelope.frames[0], (f.Hello, f.Welcome, f.Bye))
+        if not greets and peer.greet_at_s is None and peer.path is not None:
+            self._greeter.greet(peer, peer.path, now_s)
 
     def _is_introduced(self, peer: Peer, envelope: f.Envelope) -> bool:
         """Whether its record is known, or comes now. If not, its greeting was lost, and is repeated."""

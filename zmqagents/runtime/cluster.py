@@ -103,7 +103,7 @@ class Cluster:
             gossip_port=config.gossip_port,
             max_part_bytes=config.max_message_bytes + (1 << 16),
             zmtp_heartbeat_ms=max(int(config.zmtp_heartbeat_s * 1_000), 1),
-            zmtp_timeout_ms=max(int(config.zmtp_heartbeat_s * 2_000), 2),
+            zmtp_timeout_ms=max(int(config.zmtp_heartbeat_s * 1_000), 1),
             curve_secrets=config.curve_secrets(),
         )
         bound = self._transport.bind(self._node_id, options, driver)

@@ -43,11 +43,12 @@ class TransportOptions:
     can wait, is full before the socket, which would have to refuse."""
     gossip_queue_messages: int = 16_384
     """High-water mark of each gossip connection; what is lost beyond is pulled later."""
-    zmtp_heartbeat_ms: int = 500
-    """Interval of ZMTP PINGs on what is dialled, answered by libzmq's own thread even when the program is busy."""
-    zmtp_timeout_ms: int = 1_000
-    """How long a PING may be unanswered before the connection counts as lost: two PINGs. With a longer one, a cut that
-    lets packets through one way, whose last ones put the timeout off, would not be known in 5 s (SPEC.md 6.4)."""
+    zmtp_heartbeat_ms: int = 750
+    """Interval of ZMTP PINGs, answered by libzmq's own thread even when the program is busy."""
+    zmtp_timeout_ms: int = 750
+    """How long a PING may be unanswered before the connection counts as lost: two retransmissions of TCP (0.2 s and
+    0.4 s). With both this and the interval longer, a cut that lets packets through one way, whose last ones put the
+    timeout off by a second, would not be known in 5 s (SPEC.md section 6.4)."""
     reconnect_ms: int = 50
     """First wait before a lost connection is dialled again; doubles up to ``reconnect_max_ms``."""
     reconnect_max_ms: int = 1_000

@@ -409,6 +409,15 @@ class TestNews:
         [push] = [frame for frame in wire.frames() if isinstance(frame, f.SyncPush)]
         assert [set(record.types) for record in pushed_records(push)] == [{"painter"}]
 
+    def test_peer_of_which_a_greeting_was_missed_is_greeted_once(self, wire: Wire) -> None:
+        """It has lost the link, says so no more, and takes nothing that speaks of the session it had before."""
+        wire.session = 2
+        for token in (1, 2):
+            wire.say(f.Ping(token, 0))
+        assert [frame.known_session for frame in wire.frames() if isinstance(frame, f.Hello)] == [1]
+        wire.send(request(1))
+        assert not any(isinstance(frame, f.Hello) for frame in wire.frames())
+
     def test_control_frames_are_cut_into_envelopes(self, wire: Wire) -> None:
         for _ in range(MAX_CONTROLS + 1):
             wire.say(f.SyncPull(1, []))
