@@ -239,14 +239,8 @@ class Node:
             return
         fresh = link.receive(envelope, now_s)
         self.state.dirty[peer.node_id] = None
-        if was_up and link.up:
-            if envelope.session > link.peer_session:
-                self._greeting_missed(peer, envelope, now_s)
-        elif link.up:  # as if a WELCOME had come
-            peer.greet_at_s = None
-            self._sync.link_up(peer, now_s)
-        elif envelope.first and peer.greet_at_s is None and peer.path is not None:
-            self._greeter.greet(peer, peer.path, now_s, forget=True)  # it believes in a link that we have lost
+        if not was_up or not link.up or envelope.session > link.peer_session:
+            self._see_to_greeting(peer, envelope, now_s, was_up=was_up)
         if envelope.first:
             for number, frame in fresh:
                 self.traffic.receive(peer, number, frame, now_s)
@@ -254,11 +248,17 @@ class Node:
         for control in envelope.frames:
             self._on_control[type(control)](peer, path, envelope, control, now_s)
 
-    def _greeting_missed(self, peer: Peer, envelope: f.Envelope, now_s: float) -> None:
-        """The peer is in a session later than the one adopted: unless it says so just now, its greeting was lost."""
-        greets = isinstance(envelope.frames[0], (f.Hello, f.Welcome, f.Bye))
-        if not greets and peer.greet_at_s is None and peer.path is not None:
-            self._greeter.greet(peer, peer.path, now_s)
+    def _see_to_greeting(self, peer: Peer, envelope: f.Envelope, now_s: float, *, was_up: bool) -> None:
+        """An envelope has come that the two sides of the link don't agree about, or that has brought it up."""
+        if peer.link.up and not was_up:  # as if a WELCOME had come
+            peer.greet_at_s = None
+            self._sync.link_up(peer, now_s)
+        elif peer.greet_at_s is not None or peer.path is None:
+            return  # our HELLO is out, or can't be
+        elif not peer.link.up and envelope.first:
+            self._greeter.greet(peer, peer.path, now_s, forget=True)  # it believes in a link that we have lost
+        elif peer.link.up and not isinstance(envelope.frames[0], (f.Hello, f.Welcome, f.Bye)):
+            self._greeter.greet(peer, peer.path, now_s)  # it is in a later session, and its greeting was lost
 
     def _is_introduced(self, peer: Peer, envelope: f.Envelope) -> bool:
         """Whether its record is known, or comes now. If not, its greeting was lost, and is repeated."""
