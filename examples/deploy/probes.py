@@ -6,10 +6,16 @@ That is what makes the answers worth something: a thread of its own would go on 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from types import TracebackType
+
+from typing_extensions import Self
 
 REQUEST_S = 2.0  # a probe sends its request at once
 REQUEST_BYTES = 4096
+
+# What others do than to ask: they hang up, say nothing, or too much. There is nobody to answer then.
+NOT_ASKING = (OSError, EOFError, asyncio.TimeoutError, asyncio.LimitOverrunError)
 
 
 class Probes:
@@ -22,7 +28,7 @@ class Probes:
         self._port = int(port)
         self._server: asyncio.Server | None = None
 
-    async def __aenter__(self) -> Probes:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._answer, self._host, self._port, limit=REQUEST_BYTES)
         return self
 
@@ -33,14 +39,9 @@ class Probes:
             self._server.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_S)
-            path = head.split(b" ", 2)[1]
-            good = path == b"/healthz" or (path == b"/readyz" and self.ready)
+        with contextlib.closing(writer), contextlib.suppress(*NOT_ASKING):
+            asked = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), REQUEST_S)
+            good = asked.startswith(b"GET /healthz ") or (asked.startswith(b"GET /readyz ") and self.ready)
             status = b"200 OK" if good else b"503 Service Unavailable"
             writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             await writer.drain()
-        except (OSError, EOFError, IndexError, asyncio.TimeoutError, asyncio.LimitOverrunError):
-            pass  # no probe, or one that has hung up: there is nobody to answer
-        finally:
-            writer.close()
