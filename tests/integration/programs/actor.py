@@ -108,6 +108,12 @@ class Actor:
         assert running is not None
         return running.node.record.endpoints[0]
 
+    async def gossip_endpoint(self) -> str:
+        """Where the others listen to its gossip."""
+        running = self._runtime._lifecycle.running
+        assert running is not None
+        return running.node.record.gossip_endpoints[0]
+
     async def endpoints(self) -> list[str]:
         """All of what it tells the others to dial."""
         running = self._runtime._lifecycle.running
