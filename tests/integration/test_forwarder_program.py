@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -13,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.clusters import eventually, within
+from tests.integration.clusters import within
+from tests.integration.flood import flood
 from tests.integration.forwarders import Lab, clean_environment, get, lines_of, metrics, new_lab
 from tests.integration.processes import Launch
 from zmqagents._version import __version__
@@ -182,58 +181,25 @@ async def test_thousand_idle_nodes_cost_little(lab: Lab, launch: Launch) -> None
     await watcher.until(lambda: watcher.roster == {watcher.node_id}, deadline_s=10)
 
 
-async def _throw_bytes(port: int, until_s: float, opened: list[int]) -> None:
-    """One connection after the other, of which each sends random bytes until it is ended."""
-    loop = asyncio.get_running_loop()
-    source = random.Random(port)
-    greeting = b"\xff\0\0\0\0\0\0\0\1\x7f\3\0CURVE".ljust(64, b"\0")
-    while loop.time() < until_s:
-        with contextlib.suppress(OSError):  # it was turned away
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            opened[0] += 1
-            try:
-                writer.write(greeting[: source.choice([0, 0, 10, 64])] + source.randbytes(2_000))
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(reader.read(), max(0.0, min(3.0, until_s - loop.time())))
-            finally:
-                writer.close()
-        await asyncio.sleep(0.05)
-
-
-async def _flood(port: int, connections: int, seconds: float) -> int:
-    opened = [0]
-    until_s = asyncio.get_running_loop().time() + seconds
-    await asyncio.gather(*(_throw_bytes(port, until_s, opened) for _ in range(connections)))
-    return opened[0]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("key", [KEY, None], ids=["key", "no key"])
-async def test_random_bytes_over_a_thousand_connections_leave_members_their_relay(lab: Lab, key: str | None) -> None:
+async def test_random_bytes_over_a_thousand_connections_leave_members_their_relay(
+    lab: Lab, launch: Launch, key: str | None
+) -> None:
     environment = {**clean_environment(), **({"ZMQAGENTS_CLUSTER_KEY": key} if key else {})}
     program = await lab.program(environment=environment)
     a, b = await lab.attached(program, key=key), await lab.attached(program, key=key)
-    process = psutil.Process(program.pid)
-    before = process.memory_info().rss
-    port = int(program.endpoint.rpartition(":")[2])
-    flood = asyncio.create_task(asyncio.to_thread(asyncio.run, _flood(port, 1_000, 10.0)))
-    relayed, slowest_s, most = 0, 0.0, before
+    relayed, slowest_s = 0, 0.0
     loop = asyncio.get_running_loop()
-    while not flood.done():
-        begun_s = loop.time()
-        a.write(b, b"x" * 100)
-        relayed += 1
-        await b.until(lambda: len(b.got) >= relayed)  # noqa: B023 - it is over before the next
-        slowest_s = max(slowest_s, loop.time() - begun_s)
-        most = max(most, process.memory_info().rss)
-        await asyncio.sleep(0.01)
-    opened = await flood
-    grown_mib = (most - before) / MIB
-    sys.stdout.write(f"{opened} connections; {relayed} relayed, slowest {slowest_s:.2f} s; +{grown_mib:.0f} MiB\n")
-    assert opened >= 1_000
+    async with flood(launch, program.pid, program.endpoint, key=key is not None) as over:
+        while not over.is_set():
+            begun_s = loop.time()
+            a.write(b, b"x" * 100)
+            relayed += 1
+            await b.until(lambda: len(b.got) >= relayed)  # noqa: B023 - it is over before the next
+            slowest_s = max(slowest_s, loop.time() - begun_s)
+            await asyncio.sleep(0.01)
+    sys.stdout.write(f"{relayed} relayed, slowest {slowest_s:.2f} s\n")
     assert slowest_s < 3
     assert relayed > 100
-    assert grown_mib < 64
     assert b.roster == {a.node_id, b.node_id}
-    await eventually(lambda: process.num_fds() < 100)
-    assert process.is_running()

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import resource
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeAlias
 
 import pytest
@@ -191,59 +187,6 @@ async def test_path_follows_a_peer_that_comes_back_with_the_next_key(node: MakeN
     await a.seen.saw("up", 1, times=2)
     await a.seen.saw("gossip up", again.gossip_endpoint, times=2)
     assert turned_away(a) == []
-
-
-def rss_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-async def test_garbage_over_two_hundred_connections_leaves_members_their_calls_and_memory_bounded(
-    node: MakeNode,
-) -> None:
-    a, b = node("a", NEW), node("b", NEW)
-    await a.dial(1, b.endpoint)
-    port = int(b.endpoint.rpartition(":")[2])
-    stop = threading.Event()
-    opened = 0
-
-    def flood() -> None:
-        nonlocal opened
-        greeting = b"\xff\0\0\0\0\0\0\0\1\x7f\3\0CURVE".ljust(64, b"\0")
-        while not stop.is_set():
-            clients = []
-            try:
-                for number in range(200):
-                    client = socket.create_connection(("127.0.0.1", port), timeout=1)
-                    clients.append(client)
-                    client.setblocking(False)
-                    opened += 1
-                    client.send(os.urandom(2_000) if number % 2 else greeting + os.urandom(2_000))
-            except OSError:  # it was turned away
-                pass
-            finally:
-                for client in clients:
-                    client.close()
-            stop.wait(0.2)
-
-    before = rss_bytes()
-    thread = threading.Thread(target=flood)
-    thread.start()
-    try:
-        until = time.monotonic() + 3
-        sent = 0
-        while time.monotonic() < until:
-            assert a.send(1, b"%d" % sent)
-            sent += 1
-            await b.seen.got(sent, deadline_s=2)
-            await asyncio.sleep(0.01)
-    finally:
-        stop.set()
-        await asyncio.to_thread(thread.join)
-    assert opened >= 200
-    assert a.seen.events == [("up", 1)]
-    assert not [event for event in b.seen.events if event[0] not in {"message", "turned away"}]
-    assert len(turned_away(b)) < opened  # many at once are one word
-    assert rss_bytes() - before < 64 << 20
 
 
 async def test_keys_are_not_in_what_is_shown_or_logged(node: MakeNode, caplog: pytest.LogCaptureFixture) -> None:

@@ -45,11 +45,10 @@ async def totals(caller: Program, *keys: str) -> list[int]:
     return [total for _, total in answers.values()]
 
 
-def listening(net: Lab, host: str) -> set[str]:
-    """Addresses that processes of the host accept connections on."""
-    shown = subprocess.run(
-        [*net.inside(host), "ss", "-H", "-l", "-n", "-t"], capture_output=True, text=True, check=True, timeout=10
-    )
+def listening(net: Lab, host: str, protocol: str = "tcp") -> set[str]:
+    """Addresses that processes of the host take something at; with ``%`` and the interface if tied to one."""
+    command = [*net.inside(host), "ss", "-H", "-l", "-n", f"--{protocol}"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     return {line.split()[3].rpartition(":")[0] for line in shown.stdout.splitlines()}
 
 
@@ -79,6 +78,7 @@ async def test_process_without_the_key_reaches_nobody(launch: Launch, settings: 
         assert await ask(worker, "peers") == await ask(stranger, "peers") == []
         if not settings:
             assert listening(net, "b") == {"127.0.0.1"}
+            assert {address.rpartition("%")[2] for address in listening(net, "b", "udp")} <= {"lo", "127.0.0.1"}
 
 
 async def test_clusters_on_one_lan_are_kept_apart_by_their_names(launch: Launch) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from tests.simulation.network import Network
 from tests.simulation.process import Process, converged
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.watch import Standing
+from zmqagents.protocol.liveness import DESERTED_AFTER_S
+from zmqagents.protocol.suspicion import ANSWER_WITHIN_S
+from zmqagents.protocol.watch import CHECK_S, PING_EVERY_S, Standing
 
 OUTSIDE = ("o", "p", "q")
 DEATH_KNOWN_S = 5.0
+KILLED_KNOWN_S = PING_EVERY_S + DESERTED_AFTER_S + CHECK_S + ANSWER_WITHIN_S
+"""No timeout of ZMTP is waited for: the next PING finds no connection any more, and no other is made."""
 
 
-def behind_nat(network: Network, *inside: str) -> dict[str, Process]:
-    """Three processes outside, and some inside; all have the first one as their seed, and know one another."""
+def behind_nat(network: Network, *inside: str, outside: Sequence[str] = OUTSIDE) -> dict[str, Process]:
+    """Processes outside, and some inside; all have the first one, ``o``, as their seed, and know one another."""
     network.hide(*inside)
-    processes = {name: Process(network, name) for name in (*OUTSIDE, *inside)}
+    processes = {name: Process(network, name) for name in (*outside, *inside)}
     for process in list(processes.values())[1:]:
         process.seed("o")
     network.run_until(lambda: converged(list(processes.values())))
@@ -78,6 +84,19 @@ def test_death_inside_is_known_outside_in_under_5_s(how: str) -> None:
             network.cut("i", name)
     network.run_until(lambda: all(one.lost(gone) for one in processes.values()), within_s=DEATH_KNOWN_S)
     assert converged(list(processes.values()))
+
+
+@pytest.mark.parametrize("outside", [OUTSIDE, "o"], ids=["by three", "by one"])
+@pytest.mark.parametrize("rest_s", [1.0, 10.0])
+def test_killed_process_inside_is_known_outside_by_a_ping_that_finds_no_connection(
+    rest_s: float, outside: Sequence[str]
+) -> None:
+    network = Network()
+    processes = behind_nat(network, "i", outside=outside)
+    network.run(rest_s)  # after 1 s, the dials that nobody answers tell nothing yet: only that connection does
+    gone = processes.pop("i")
+    gone.kill()
+    network.run_until(lambda: all(one.lost(gone) for one in processes.values()), within_s=KILLED_KNOWN_S)
 
 
 def test_short_loss_of_the_routers_memory_buries_nobody() -> None:

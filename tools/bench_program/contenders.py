@@ -63,6 +63,7 @@ _ALL = (
     Contender("zmqagents-msgpack", "zmqagents, msgpack", _OWN, {"msgpack": True}),
     Contender("zmqagents-curve", "zmqagents, CURVE", _OWN, {"curve": True}, setting="cluster_key"),
     Contender("zmqagents-uvloop", "zmqagents, uvloop", _OWN, {"uvloop": True}, imports=("uvloop",)),
+    Contender("zmqagents-relayed", "zmqagents, by a forwarder", "zmqagents_relayed", {}, _WITH_HOST),
     Contender("zmqagents-local", "zmqagents, in one process", "local_runtimes", {"runtime": "zmqagents"}, _ALONE),
     Contender("zmqagents-10-subscriptions", "zmqagents, 10 others", _TABLES, {"others": 10}, _ALONE),
     Contender("zmqagents-10k-subscriptions", "zmqagents, 10,000 others", _TABLES, {"others": 10_000}, _ALONE),

@@ -80,6 +80,15 @@ _ALL = (
         measures.calls,
     ),
     Row(
+        "relayed",
+        f"calls, {IN_FLIGHT} in flight, direct and by a forwarder",
+        "calls/s",
+        MORE,
+        (OWN, "zmqagents-relayed"),
+        measures.calls,
+        goals=(Goal("zmqagents-relayed", OWN, 0.4, 0.6),),
+    ),
+    Row(
         "publish",
         "events to 4 processes, none lost",
         "delivered/s",

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 from autogen_core import AgentId, TopicId, TypeSubscription
@@ -25,6 +25,7 @@ class Actor:
 
     def __init__(self, runtime: ZmqAgentRuntime) -> None:
         self._runtime = runtime
+        self._resting = False
 
     async def call(self, agent_type: str, key: str, number: int, timeout_s: float | None = None) -> dict[str, Any]:
         """One call with a Number: its answer or the name of what it raised, and when it ended."""
@@ -47,20 +48,51 @@ class Actor:
             "took_s": time.monotonic() - began_s,
         }
 
-    async def keep_adding(self, keys: list[str], seconds: float, every_s: float) -> dict[str, Any]:
-        """Calls to the tallies in turn, without waiting for the answers: how many there were, and what went wrong."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
+    async def keep_adding(
+        self, keys: list[str], seconds: float, every_s: float, agent_type: str = "tally"
+    ) -> dict[str, Any]:
+        """Calls to the tallies in turn, without waiting for the answers, until the time is up or ``rest``.
+
+        Returns how many there were, what went wrong, and how long the slowest took.
+        """
         sent: Counter[str] = Counter()
-        calls: list[asyncio.Future[Any]] = []
-        while loop.time() < until:
-            key = keys[len(calls) % len(keys)]
+        calls: list[asyncio.Future[float]] = []
+        async for number in self._turns(seconds, every_s):
+            key = keys[number % len(keys)]
             sent[key] += 1
-            message = Add(len(calls))
-            calls.append(asyncio.ensure_future(self._runtime.send_message(message, AgentId("tally", key))))
-            await asyncio.sleep(every_s)
+            calls.append(asyncio.ensure_future(self._timed(Add(number), AgentId(agent_type, key))))
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
-        return {"sent": sent, "failed": [repr(outcome) for outcome in outcomes if isinstance(outcome, BaseException)]}
+        return {
+            "sent": sent,
+            "failed": [repr(outcome) for outcome in outcomes if isinstance(outcome, BaseException)],
+            "slowest_s": max((outcome for outcome in outcomes if isinstance(outcome, float)), default=0.0),
+        }
+
+    async def _timed(self, message: Add, target: AgentId) -> float:
+        began_s = time.monotonic()
+        await self._runtime.send_message(message, target)
+        return time.monotonic() - began_s
+
+    async def keep_publishing(self, topic: str, source: str, seconds: float, every_s: float) -> int:
+        """Events, numbered, until the time is up or ``rest``: how many."""
+        count = 0
+        async for number in self._turns(seconds, every_s):
+            await self._runtime.publish_message(Text(f"{number:08}"), TopicId(topic, source))
+            count += 1
+        return count
+
+    async def _turns(self, seconds: float, every_s: float) -> AsyncIterator[int]:
+        """The numbers from 0, so often; what a busy moment held up is caught up with."""
+        began_s = time.monotonic()
+        for number in range(int(seconds / every_s)):
+            await asyncio.sleep(max(0.0, began_s + number * every_s - time.monotonic()))
+            if self._resting:
+                return
+            yield number
+
+    async def rest(self) -> None:
+        """End what goes on until then, for good."""
+        self._resting = True
 
     async def publish(self, topic: str, source: str, count: int, size_bytes: int) -> dict[str, Any]:
         """Events, numbered in their first 8 digits."""
@@ -75,6 +107,12 @@ class Actor:
         running = self._runtime._lifecycle.running
         assert running is not None
         return running.node.record.endpoints[0]
+
+    async def gossip_endpoint(self) -> str:
+        """Where the others listen to its gossip."""
+        running = self._runtime._lifecycle.running
+        assert running is not None
+        return running.node.record.gossip_endpoints[0]
 
     async def endpoints(self) -> list[str]:
         """All of what it tells the others to dial."""
@@ -98,6 +136,12 @@ class Actor:
         """The label, the state and the path of each other process."""
         shown = ("instance_id", "state", "path", "forwarder")
         return [{name: getattr(peer, name) for name in shown} for peer in self._runtime.peers()]
+
+    async def missing_forwarders(self) -> list[str]:
+        """Those of its own that it is not attached to."""
+        running = self._runtime._lifecycle.running
+        assert running is not None
+        return running.node.contacts.attachments.missing()
 
     async def executed(self) -> list[tuple[str, int]]:
         return Tally.executed
