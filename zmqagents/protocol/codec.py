@@ -127,7 +127,8 @@ def _decode_frames(
             raise RemoteProtocolError(WireCode.BAD_FIELD, f"kind {wire[0]} in an envelope of the other class")
         fields = wire if tuple(map(type, wire)) in shapes else _slowly(wire, frame_class)
         for place, check in checks:
-            if not check(fields[place]):
+            value = fields[place]
+            if value is not None and not check(value):  # nil stands only where its type is one of those allowed
                 _refuse(fields, frame_class)
         if with_payload:
             if fields[-1] is None:

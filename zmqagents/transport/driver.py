@@ -143,7 +143,7 @@ class Driver:
         sender and receiver work by turns.
         """
         self._made += 1
-        if self._made >= EARLY or (urgent and not self._flush_scheduled and not self.node.is_busy):
+        if self._made >= EARLY or (urgent and not self.node.is_busy):
             self._send()
         else:
             self.schedule_flush()
