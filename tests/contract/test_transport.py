@@ -23,7 +23,7 @@ from tests.contract.transports import (
     port_of,
 )
 from zmqagents.errors import ConfigError
-from zmqagents.transport.base import TransportOptions
+from zmqagents.transport.base import MAX_PARTS, TransportOptions
 from zmqagents.transport.memory import MemoryHub
 from zmqagents.transport.zeromq import ZeroMqTransport
 
@@ -574,12 +574,12 @@ async def test_answer_over_the_limit_drops_its_connection_which_comes_back(node:
 
 async def test_message_of_too_many_parts_is_stray(a: Node, b: Node) -> None:
     await a.dial(1, b.endpoint)
-    a.send(1, *[b""] * 1_101)
-    a.send(1, *[b""] * 1_100)
+    a.send(1, *[b""] * (MAX_PARTS + 1))
+    a.send(1, *[b""] * MAX_PARTS)
     await b.seen.got(1)
-    assert b.seen.messages == [[b""] * 1_100]
-    assert b.seen.strays == ["a message of 1,101 parts; the limit is 1,100"]
-    b.send(a.id, *[b""] * 1_101)
+    assert b.seen.messages == [[b""] * MAX_PARTS]
+    assert b.seen.strays == [f"a message of {MAX_PARTS + 1:,} parts; the limit is {MAX_PARTS:,}"]
+    b.send(a.id, *[b""] * (MAX_PARTS + 1))
     await a.seen.until(lambda: bool(a.seen.strays), "stray")
     assert a.seen.strays == b.seen.strays
 

@@ -9,7 +9,7 @@ as fast as a check written out for each kind.
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, cast
 
 import msgpack
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LAYOUT = 1
 MAX_HEADER_BYTES = 1 << 20
 INLINE_BYTES = 4_096  # a part of its own costs more than copying so much, on both sides
+SPLIT_BYTES = 1 << 18  # ZMTP notices what has come part by part: each must come within its timeout, also on a slow line
+MAX_SPLIT = 512  # parts of one payload: of 128 MiB, each is as large as that
 MAX_FRAMES = 1_024
 MAX_ARRAY_ITEMS = 8_192
 MAX_MAP_ITEMS = 64
@@ -71,14 +73,25 @@ def encode_envelope(envelope: f.Envelope) -> list[f.Part]:
         kind = type(frame)
         payload = frame[-1]
         if kind in _WITH_PAYLOAD and len(payload) > INLINE_BYTES:  # type: ignore[arg-type]  # these end with their payload
-            parts.append(payload)  # type: ignore[arg-type]
-            wire_frames.append((f.KINDS[kind], *frame[:-1], None))
+            pieces = _split(payload)  # type: ignore[arg-type]
+            parts += pieces
+            wire_frames.append((f.KINDS[kind], *frame[:-1], None if len(pieces) == 1 else len(pieces)))
         else:
             wire_frames.append((f.KINDS[kind], *frame))
     parts[0] = _packb((LAYOUT, *envelope[:6], wire_frames))
     if len(parts[0]) > MAX_HEADER_BYTES:
         raise MessageTooLargeError(len(parts[0]), MAX_HEADER_BYTES)
     return parts
+
+
+def _split(payload: f.Part) -> list[f.Part]:
+    """The payload in as many parts as it travels in."""
+    size = len(payload)
+    if size <= SPLIT_BYTES:
+        return [payload]
+    step = max(SPLIT_BYTES, -(-size // MAX_SPLIT))
+    view = memoryview(payload)
+    return [view[start : start + step] for start in range(0, size, step)]
 
 
 def decode_envelope(parts: Sequence[f.Part], *, max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES) -> f.Envelope:
@@ -131,11 +144,12 @@ def _decode_frames(
             if value is not None and not check(value):  # nil stands only where its type is one of those allowed
                 _refuse(fields, frame_class)
         if with_payload:
-            if fields[-1] is None:
-                payload = _payload(payloads, max_payload_bytes)
+            payload = fields[-1]
+            if type(payload) is not bytes:
+                payload = _payload(payloads, 1 if payload is None else payload, max_payload_bytes)
                 fields[-1] = payload if frame_class in _READ_FROM_VIEWS else bytes(payload)
-            elif len(fields[-1]) > max_payload_bytes:
-                _check_payload(fields[-1], max_payload_bytes)
+            elif len(payload) > max_payload_bytes:
+                _check_size(len(payload), max_payload_bytes)
         del fields[0]
         decoded.append(_new(frame_class, fields))
     left = sum(1 for _ in payloads) if len(parts) > 1 else 0
@@ -178,17 +192,20 @@ def _check_nesting(values: Iterable[object], levels: int) -> None:
             _check_nesting(value if isinstance(value, list) else value.values(), levels - 1)
 
 
-def _payload(payloads: Iterator[f.Part], limit: int) -> f.Part:
-    payload = next(payloads, None)
-    if payload is None:
+def _payload(payloads: Iterator[f.Part], count: int, limit: int) -> f.Part:
+    """A payload that travels in ``count`` parts."""
+    if not 1 <= count <= MAX_SPLIT:
+        raise RemoteProtocolError(WireCode.BAD_FIELD, f"a payload in {count:,} parts, where 1 to {MAX_SPLIT} are legal")
+    pieces = list(islice(payloads, count))
+    if len(pieces) < count:
         raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, "a frame asks for a payload part that is not there")
-    _check_payload(payload, limit)
-    return payload
+    _check_size(sum(map(len, pieces)), limit)
+    return pieces[0] if count == 1 else b"".join(pieces)
 
 
-def _check_payload(payload: f.Part, limit: int) -> None:
-    if len(payload) > limit:
-        raise RemoteProtocolError(WireCode.TOO_LARGE, f"a payload of {len(payload):,} bytes, over {limit:,}")
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise RemoteProtocolError(WireCode.TOO_LARGE, f"a payload of {size:,} bytes, over {limit:,}")
 
 
 def _unknown(wire: list[Any], payloads: Iterator[f.Part], max_payload_bytes: int) -> f.Unknown:
@@ -197,7 +214,7 @@ def _unknown(wire: list[Any], payloads: Iterator[f.Part], max_payload_bytes: int
         raise RemoteProtocolError(WireCode.UNKNOWN_KIND, f"frame kind {kind}")
     _check_nesting(wire[1:], _NESTING_IN_FRAME)
     if kind in f.OPTIONAL_PAYLOAD_KINDS:
-        _payload(payloads, max_payload_bytes)
+        _payload(payloads, 1, max_payload_bytes)
     return f.Unknown(kind)
 
 
@@ -428,7 +445,7 @@ _CONTEXT = _Field((dict, _NIL), _context)
 _VERSIONS = _Field((list,), _versions)
 _DEATHS = _Field((list,), _deaths)
 _NODES = _Field((list,), _nodes)
-_PAYLOAD = _Field((bytes, _NIL))
+_PAYLOAD = _Field((bytes, _NIL, int))  # that many parts are checked where they are taken
 
 _HEARTBEAT_TYPES = (int, int, bytes, int)
 

@@ -14,8 +14,8 @@ from typing import Protocol
 from zmqagents.protocol.frames import Part
 from zmqagents.protocol.ids import NodeId, PathId
 
-MAX_PARTS = 1_100
-"""Parts of one message, beyond which it is stray: an envelope has 1,025 (SPEC.md section 10); the rest is for later."""
+MAX_PARTS = 2_048
+"""Parts of one message, beyond which it is stray (SPEC.md section 10)."""
 
 
 @dataclass(frozen=True, slots=True)

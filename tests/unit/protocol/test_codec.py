@@ -140,6 +140,57 @@ def test_large_payloads_follow_the_header_in_the_order_of_their_frames() -> None
     assert codec.decode_envelope(parts) == envelope
 
 
+@pytest.mark.parametrize(
+    ("size", "parts"),
+    [
+        (10_000, 1),
+        (10_001, 2),
+        (30_000, 3),
+        (10_000 * codec.MAX_SPLIT, codec.MAX_SPLIT),
+        (20_000 * codec.MAX_SPLIT, codec.MAX_SPLIT),
+    ],
+)
+def test_large_payload_travels_in_parts(monkeypatch: pytest.MonkeyPatch, size: int, parts: int) -> None:
+    monkeypatch.setattr(codec, "SPLIT_BYTES", 10_000)
+    payload = bytes(range(251)) * (size // 251 + 1)
+    envelope = data(reply(1, payload[:size]), f.Cancel(2), reply(3, b"y" * (codec.INLINE_BYTES + 1)))
+
+    wire = codec.encode_envelope(envelope)
+
+    assert len(wire) == 1 + parts + 1
+    assert codec.decode_envelope(wire) == envelope
+
+
+@pytest.mark.parametrize(
+    ("count", "code"),
+    [
+        (0, WireCode.BAD_FIELD),
+        (-1, WireCode.BAD_FIELD),
+        (codec.MAX_SPLIT + 1, WireCode.BAD_FIELD),
+        (True, WireCode.BAD_FIELD),
+        (3, WireCode.MISSING_PAYLOAD),
+    ],
+)
+def test_payload_in_a_number_of_parts_that_cannot_be_is_refused(count: int, code: WireCode) -> None:
+    wire = codec.encode_envelope(data(reply(1, bytes(2 * codec.SPLIT_BYTES))))
+    header = msgpack.unpackb(wire[0])
+    header[7][0][-1] = count
+
+    with pytest.raises(RemoteProtocolError) as caught:
+        codec.decode_envelope([msgpack.packb(header), *wire[1:]])
+
+    assert caught.value.code is code
+
+
+def test_parts_of_a_payload_that_are_too_large_together_are_refused() -> None:
+    wire = codec.encode_envelope(data(reply(1, bytes(2 * codec.SPLIT_BYTES))))
+
+    with pytest.raises(RemoteProtocolError) as caught:
+        codec.decode_envelope(wire, max_payload_bytes=2 * codec.SPLIT_BYTES - 1)
+
+    assert caught.value.code is WireCode.TOO_LARGE
+
+
 def test_payload_stands_in_the_header_when_it_is_small() -> None:
     small = b"x" * codec.INLINE_BYTES
 
