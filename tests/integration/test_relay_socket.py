@@ -125,6 +125,6 @@ async def test_message_of_too_many_parts_and_one_of_no_node_are_stray(relay: tup
         await eventually(lambda: len(seen.strays) == 2)
     assert sorted(seen.strays) == [
         "a message from a peer whose routing id is not a node id: " + b"short".hex(),
-        "a message of 1,105 parts; the limit is 1,100",
+        f"a message of {MAX_PARTS + 5:,} parts; the limit is {MAX_PARTS:,}",
     ]
     assert not seen.messages
