@@ -252,3 +252,34 @@ async def test_hook_for_dead_letters_that_raises_disturbs_nobody(
     await within(publisher.start())
     await within(publisher.publish_message(Text("hi"), TopicId("news", "k")))
     assert "the hook's own fault" in caplog.text
+
+
+async def test_recipients_are_found_anew_when_a_subscriber_has_come_or_a_host_has_gone(cluster: Cluster) -> None:
+    logs: dict[str, list[tuple[str, object]]] = {"early": [], "late": [], "next home": []}
+
+    async def listener(agent_type: str, log: str) -> ZmqAgentRuntime:
+        runtime = cluster.make()
+        await Recorder.register(runtime, agent_type, lambda: Recorder(logs[log]))
+        await runtime.add_subscription(TypeSubscription("news", agent_type))
+        await within(runtime.start())
+        return runtime
+
+    publisher = await cluster.host()
+    early = await listener("early", "early")
+    await within(publisher.wait_for_agents("early"))
+
+    async def publish(text: str) -> None:
+        await within(publisher.publish_message(Text(text), TopicId("news", "a")))
+
+    await publish("one")
+    await eventually(lambda: len(logs["early"]) == 1)
+    await listener("late", "late")
+    await within(publisher.wait_for_agents("late"))
+    await publish("two")
+    await eventually(lambda: len(logs["early"]) == 2 and len(logs["late"]) == 1)
+    await listener("early", "next home")
+    await within(publisher.wait_for_agents("early", 2))
+    await within(early.stop())
+    await publish("three")
+    await eventually(lambda: len(logs["next home"]) == 1 and len(logs["late"]) == 2)
+    assert logs["early"] == [("early/a", "one"), ("early/a", "two")]

@@ -1,7 +1,7 @@
 """The frames of the wire protocol (SPEC.md section 3), one NamedTuple a kind.
 
 The fields stand in wire order, so a frame is packed as it is. ``payload``, where a frame has one, is the last field and
-travels as a part of its own.
+travels as one or several parts of its own where it is large.
 """
 
 from __future__ import annotations
