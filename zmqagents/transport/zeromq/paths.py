@@ -56,7 +56,8 @@ class DialledPath:
         except BaseException:
             close_monitor(socket, self._monitor)
             raise
-        self.reader = Reader(loop, socket, partial(events.on_message, path), events.on_stray, events.is_late)
+        deliver = partial(events.on_message, path)
+        self.reader = Reader(loop, socket, deliver, events.on_stray, events.is_late, lone_first=True)
         self._monitor_reader = MonitorReader(loop, self._monitor, self._on_event, events.on_stray)
 
     def close(self) -> None:

@@ -39,7 +39,10 @@ class Reader:
         deliver: Callable[..., None],
         on_stray: Callable[[str], None],
         is_late: Callable[[], bool] = bool,
+        *,
+        lone_first: bool = False,
     ) -> None:
+        """With ``lone_first``, what a message starts comes before the look for another, while one comes at a time."""
         self._idle = True
         """Whether ``touch`` has anything to do."""
         self._open = True
@@ -51,8 +54,11 @@ class Reader:
         self._deliver = deliver
         self._on_stray = on_stray
         self._is_late = is_late
+        self._lone_first = lone_first
+        self._lone = lone_first
+        """Whether the next message is likely to be the only one, as the last one was."""
         self._fd = get_int(socket, zmq.FD)
-        loop.add_reader(self._fd, self._drain)
+        loop.add_reader(self._fd, self._on_readable)
         self.touch()
 
     def touch(self) -> None:
@@ -82,10 +88,25 @@ class Reader:
     def _look(self) -> None:
         self._idle = True
         if self._open and self._events() & _POLLIN:
+            self._lone = False
             self._drain()
 
-    def _drain(self) -> None:
-        self._idle = False  # what is called below sends on the same socket; this loop reads until nothing is left
+    def _on_readable(self) -> None:
+        if not self._lone:
+            self._lone = self._drain() == 1 and self._lone_first
+            return
+        self._idle = False
+        try:
+            self._read()
+        finally:
+            self._idle = True
+            if self._open:
+                self.touch()
+
+    def _drain(self) -> int:
+        """Read until nothing is left, or time is up; how many messages."""
+        self._idle = False  # what is called below sends on the same socket
+        messages = 0
         finished = False
         began = monotonic()
         slice_s = _SLICE_S
@@ -94,6 +115,7 @@ class Reader:
                 if not self._read():
                     finished = True
                     break
+                messages += 1
                 if monotonic() - began > slice_s:
                     if slice_s == _CATCH_UP_S or not self._is_late():
                         break
@@ -107,6 +129,7 @@ class Reader:
             self._idle = True
             if self._open and not finished:  # out of time, or a callback has raised
                 self.touch()
+        return messages
 
     def _read(self) -> bool:
         """Take and deliver one message; False if there is none."""

@@ -96,9 +96,10 @@ class RelayReader(Reader):
         self._on_handled = on_handled
         super().__init__(loop, socket, deliver, on_stray)
 
-    def _drain(self) -> None:
-        super()._drain()
+    def _drain(self) -> int:
+        messages = super()._drain()
         self._on_handled()
+        return messages
 
     def _read(self) -> bool:
         recv = self._recv

@@ -57,7 +57,9 @@ class _Sockets:
                 socket.close()
             self.context.term()  # nothing is queued: returns at once
             raise
-        self.router_reader = RouterReader(self.loop, self.router, events.on_message, events.on_stray, events.is_late)
+        self.router_reader = RouterReader(
+            self.loop, self.router, events.on_message, events.on_stray, events.is_late, lone_first=True
+        )
         self.dialler = Dialler(self._new, options, events, self._pairs)
 
     def close(self) -> None:
