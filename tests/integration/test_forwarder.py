@@ -206,7 +206,9 @@ async def test_what_waits_for_a_node_goes_with_it(lab: Lab) -> None:
     await eventually(lambda: forwarder.waiting == (0, 0))
 
 
-@pytest.mark.parametrize(("theirs", "said"), [(OTHER_KEY, "another cluster key"), (None, "has no cluster key")])
+@pytest.mark.parametrize(
+    ("theirs", "said"), [(OTHER_KEY, "another cluster key"), (None, "has no cluster key")], ids=["another", "none"]
+)
 async def test_node_with_another_key_or_none_is_not_let_in_and_one_line_says_so(
     lab: Lab, caplog: pytest.LogCaptureFixture, theirs: str | None, said: str
 ) -> None:

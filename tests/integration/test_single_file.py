@@ -16,7 +16,12 @@ from tests.integration.single_file import BUILD_S, single_file
 from zmqagents._version import __version__
 from zmqagents.keys import make_key
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(BUILD_S + 60)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.timeout(BUILD_S + 60),
+    pytest.mark.xdist_group("all cores"),  # in which each process of the tests would build it for itself
+]
 
 KEY = make_key()
 NOTHING = {"PATH": ""}
