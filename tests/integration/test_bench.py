@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 QUICK_DEADLINE_S = 180.0
 DEADLINE_S = 60.0
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("all cores")]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def bench(*arguments: str, deadline_s: float = DEADLINE_S) -> str:

@@ -13,7 +13,7 @@ from tests.integration.flood import flood
 from tests.integration.processes import Launch
 from zmqagents.keys import make_key
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.xdist_group("all cores")]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 KEYS = [f"key-{number}" for number in range(8)]
 CALLS_EVERY_S = 0.01

@@ -161,7 +161,6 @@ async def test_program_says_what_is_wrong_and_ends(lab: Lab) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("all cores")
 async def test_thousand_idle_nodes_cost_little(lab: Lab, launch: Launch) -> None:
     program = await lab.program(*HEALTH)
     crowd = await launch("raw_nodes", endpoint=program.endpoint, cluster=lab.name, count=1_000)
@@ -183,7 +182,6 @@ async def test_thousand_idle_nodes_cost_little(lab: Lab, launch: Launch) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("all cores")
 @pytest.mark.parametrize("key", [KEY, None], ids=["key", "no key"])
 async def test_random_bytes_over_a_thousand_connections_leave_members_their_relay(
     lab: Lab, launch: Launch, key: str | None

@@ -16,12 +16,7 @@ from tests.integration.single_file import BUILD_S, single_file
 from zmqagents._version import __version__
 from zmqagents.keys import make_key
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.slow,
-    pytest.mark.timeout(BUILD_S + 60),
-    pytest.mark.xdist_group("all cores"),  # in which each process of the tests would build it for itself
-]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(BUILD_S + 60)]
 
 KEY = make_key()
 NOTHING = {"PATH": ""}

@@ -19,7 +19,7 @@ from tools.netlab_program.lab import PREFIX
 from tools.netlab_program.shell import NetlabError
 from tools.netlab_program.topologies import Node, Port, Topology, nat, one_nat
 
-pytestmark = [pytest.mark.network, pytest.mark.xdist_group("netlab")]  # they wait for each other
+pytestmark = pytest.mark.network
 
 NETLAB = str(Path(__file__).parents[2] / "tools" / "netlab")
 LOCK = Path("/tmp/zmqagents-netlab-tests.lock")

@@ -96,9 +96,7 @@ def binary() -> tuple[str, ...]:
 
 
 @pytest.mark.timeout(BUILD_S + 60)
-@pytest.mark.parametrize(
-    "forwarder", [package, pytest.param(binary, marks=[pytest.mark.slow, pytest.mark.xdist_group("all cores")])]
-)
+@pytest.mark.parametrize("forwarder", [package, pytest.param(binary, marks=pytest.mark.slow)])
 async def test_calls_and_events_cross_and_none_is_lost_when_one_forwarder_is_killed_and_comes_back_and_then_the_other(
     launch: Launch, forwarder: Callable[[], tuple[str, ...]]
 ) -> None:

@@ -17,9 +17,6 @@ SEEDS = range(30)
 """Each mutant is hunted in these, until one run notices it; test_soak.py proves that the core itself passes."""
 
 
-pytestmark = pytest.mark.xdist_group("all cores")
-
-
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
     with executor(cores()) as pool:

@@ -11,8 +11,6 @@ from tests.simulation.crowd import Cell, World
 from tests.simulation.scale import ScaleReport, decoding_once, print_report, run_scale, show_scale, start_all
 from zmqagents.protocol.overlay import BESIDE, FULL_MESH_MAX
 
-pytestmark = pytest.mark.xdist_group("scale")  # which makes the large clusters once
-
 
 @pytest.fixture(scope="module")
 def hundred() -> ScaleReport:

@@ -31,8 +31,6 @@ CHUNKS = [
 LEAST_OF_EACH = 10
 """How often each fault has to happen in CHUNK runs: else they prove little about it."""
 
-pytestmark = pytest.mark.xdist_group("all cores")
-
 Runs = Callable[[str, int], list[Report]]
 
 

@@ -93,13 +93,11 @@ def test_every_contract_holds() -> None:
     assert lint_imports(ROOT) == Verdict(0, {})
 
 
-@pytest.mark.xdist_group("offended")
 @pytest.mark.parametrize(("offence", "contract"), OFFENCES)
 def test_a_contract_names_the_import_that_breaks_it(offended: Verdict, offence: str, contract: str) -> None:
     assert offended.status == 1
     assert re.search(rf"\b{re.escape(offence)} \(l\.", offended.broken.get(contract, "")), offended.broken
 
 
-@pytest.mark.xdist_group("offended")
 def test_layers_contract_names_a_module_that_has_no_layer(offended: Verdict) -> None:
     assert "- zmqagents.unplaced" in offended.broken[DOWN]

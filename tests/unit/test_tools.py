@@ -22,7 +22,7 @@ SCRIPTS = ["tools/test", "tools/demo", ".ci/run"]
 LIBRARIES = [f"tools/lib/{name}.sh" for name in ("run", "system", "venv")]
 SETTINGS = {"PYTHON", "CI", "ZMQAGENTS_REQUIRE_ALL"}
 
-BESIDE = f"-n {min((os.cpu_count() or 1) + 1, 4)} --dist loadgroup"
+BESIDE = f"-n {min((os.cpu_count() or 1) + 1, 4)} --dist loadfile --no-loadscope-reorder"
 
 
 def run(command: list[str], cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
