@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -206,21 +207,30 @@ async def test_what_waits_for_a_node_goes_with_it(lab: Lab) -> None:
     await eventually(lambda: forwarder.waiting == (0, 0))
 
 
-@pytest.mark.parametrize(("theirs", "said"), [(OTHER_KEY, "another cluster key"), (None, "has no cluster key")])
+@pytest.mark.parametrize(
+    ("theirs", "said"), [(OTHER_KEY, "another cluster key"), (None, "has no cluster key")], ids=["another", "none"]
+)
 async def test_node_with_another_key_or_none_is_not_let_in_and_one_line_says_so(
     lab: Lab, caplog: pytest.LogCaptureFixture, theirs: str | None, said: str
 ) -> None:
     caplog.set_level(logging.INFO, logger="zmqagents.forwarder")
     forwarder = await lab.forwarder(cluster_key=KEY)
-    stranger = lab.node(forwarder, key=theirs)
-    stranger.tell(f.Attach(1, 1, lab.name, 1))
-    await eventually(lambda: "no connection with" in caplog.text)
+    # As soon as libzmq sees that the other side wants a key it hangs up for good, at times before it has said that it
+    # has none; then there is nothing to report, and the dialling starts anew as a runtime's does.
+    strangers: list[RawNode] = []
+    while "no connection with" not in caplog.text:
+        assert len(strangers) < 20
+        strangers.append(lab.node(forwarder, key=theirs))
+        strangers[-1].tell(f.Attach(1, 1, lab.name, 1))
+        with contextlib.suppress(AssertionError):
+            await eventually(lambda: "no connection with" in caplog.text, 2.0)
     lines = [record.getMessage() for record in caplog.records if "no connection with" in record.getMessage()]
     assert len(lines) == 1
     assert said in lines[0]
     assert KEY not in caplog.text
-    stranger.hear()
-    assert not stranger.rosters
+    for stranger in strangers:
+        stranger.hear()
+        assert not stranger.rosters
     assert not relay_of(forwarder).attached
 
 

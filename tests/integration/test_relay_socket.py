@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -93,6 +94,31 @@ async def test_nobody_who_is_not_connected_is_sent_anything(relay: tuple[RelaySo
     socket, seen = relay
     socket.send(NODE, [b"x"])
     assert seen.unreachable == [NODE]
+
+
+async def test_last_words_are_delivered_before_their_node_is_told_to_be_unreachable(
+    relay: tuple[RelaySocket, Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socket, seen = relay
+    heard: list[int] = []
+    monkeypatch.setattr(seen, "on_unreachable", lambda node_id, messages: heard.append(len(seen.messages)))
+    with dealer(socket.endpoints[0]) as node:
+        node.send(b"hello")
+        await eventually(lambda: seen.messages)
+        node.linger = 5_000
+        for _ in range(3):
+            node.send(b"last words")
+    # The connection has ended, and nothing was read: the event loop has had no turn.
+    until_s = time.monotonic() + 10
+    with pytest.raises(zmq.ZMQError, match="Host unreachable"):
+        while time.monotonic() < until_s:
+            socket._sent(NODE, [b"x"], is_new=True)
+            time.sleep(0.001)  # noqa: ASYNC251 - it is to have none
+
+    socket.send(NODE, [b"x"])
+
+    await eventually(lambda: heard)
+    assert heard == [4]
 
 
 async def test_large_parts_stay_with_libzmq_and_small_ones_are_bytes(relay: tuple[RelaySocket, Recorder]) -> None:

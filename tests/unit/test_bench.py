@@ -420,6 +420,20 @@ async def test_worker_that_does_not_answer_is_an_error(workers: Workers) -> None
         await worker.ask("work", timeout_s=0.05)
 
 
+async def test_cancellation_that_comes_together_with_an_answer_is_not_lost(workers: Workers) -> None:
+    worker = await (await workers.start("mute", python(SAYS_READY + "sys.stdin.read()"))).ready()
+    asking = asyncio.create_task(worker.ask("work"))
+    while not worker._answers._getters:  # type: ignore[attr-defined]  # noqa: ASYNC110 - it waits for the answer
+        await asyncio.sleep(0)
+
+    worker._answers.put_nowait({"value": 1})
+    await asyncio.sleep(0)  # the answer is taken out, and who asked is about to be told
+    asking.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
 async def test_nothing_of_a_worker_that_will_not_leave_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "LEAVE_TIMEOUT_S", 0.2)
     child = f"import subprocess\nchild = subprocess.Popen([{sys.executable!r}, '-c', 'import time; time.sleep(600)'])\n"

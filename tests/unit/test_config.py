@@ -214,7 +214,9 @@ def test_keys_come_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "keys"), [(f"{KEY}\n", (KEY, None)), (f"{KEY}\r\n\n{OTHER_KEY}", (KEY, OTHER_KEY))]
+    ("content", "keys"),
+    [(f"{KEY}\n", (KEY, None)), (f"{KEY}\r\n\n{OTHER_KEY}", (KEY, OTHER_KEY))],
+    ids=["one", "two"],
 )
 def test_keys_come_from_a_file(tmp_path: Path, content: str, keys: tuple[str, str | None]) -> None:
     path = tmp_path / "key"

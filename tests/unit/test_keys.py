@@ -85,7 +85,11 @@ def test_key_with_one_wrong_character_is_refused_and_not_shown(place: int, chara
     assert KEY[10:20] not in str(caught.value)
 
 
-@pytest.mark.parametrize("typed", [KEY[:-1], KEY + "A", KEY + "\n", KEY[:9] + KEY[10] + KEY[9] + KEY[11:] + " "])
+@pytest.mark.parametrize(
+    "typed",
+    [KEY[:-1], KEY + "A", KEY + "\n", KEY[:9] + KEY[10] + KEY[9] + KEY[11:] + " "],
+    ids=["shorter", "longer", "with a line's end", "two swapped"],
+)
 def test_key_that_is_not_whole_is_refused(typed: str) -> None:
     with pytest.raises(ConfigError, match="copy it again"):
         check_key(typed, "cluster_key")

@@ -22,6 +22,8 @@ SCRIPTS = ["tools/test", "tools/demo", ".ci/run"]
 LIBRARIES = [f"tools/lib/{name}.sh" for name in ("run", "system", "venv")]
 SETTINGS = {"PYTHON", "CI", "ZMQAGENTS_REQUIRE_ALL"}
 
+BESIDE = f"-n {min((os.cpu_count() or 1) + 1, 4)} --dist loadfile --no-loadscope-reorder"
+
 
 def run(command: list[str], cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if name not in SETTINGS}
@@ -80,7 +82,7 @@ def test_test_script_runs_every_step_and_sums_up(tree: Path, tmp_path: Path) -> 
     ran = run([str(tree / "tools/test")], tmp_path)
 
     assert ran.returncode == 0, ran.stderr
-    steps = ["ruff check", "ruff format --check", "mypy ", "lint-imports ", "python -m pytest"]
+    steps = ["ruff check", "ruff format --check", "mypy ", "lint-imports ", f"python -m pytest {BESIDE}"]
     assert called(ran.stdout) == steps
     assert ran.stdout.count("passed") == 2 * len(steps)
 
@@ -91,14 +93,14 @@ def test_test_script_runs_the_other_steps_and_fails_when_one_fails(tree: Path) -
     ran = run(["tools/test"], tree)
 
     assert ran.returncode == 1
-    assert called(ran.stdout)[-1] == "python -m pytest"
+    assert called(ran.stdout)[-1] == f"python -m pytest {BESIDE}"
     assert "mypy                0 s  FAILED (exit 3)" in ran.stdout
 
 
 def test_test_script_passes_arguments_to_pytest(tree: Path) -> None:
-    ran = run(["tools/test", "-k", "link or call", "--only-tests"], tree)
+    ran = run(["tools/test", "-k", "link or call", "--only-tests", "-n", "0"], tree)
 
-    assert called(ran.stdout) == ["python -m pytest -k link or call"]
+    assert called(ran.stdout) == [f"python -m pytest {BESIDE} -k link or call -n 0"]
 
 
 @pytest.mark.parametrize("change", ["setup.cfg", "pyproject.toml", "zmqagents/_version.py"])
@@ -279,7 +281,7 @@ def test_continuous_integration_requires_every_part(tree: Path) -> None:
     ran = run([".ci/run", "--only-tests"], tree, PATH=f"{tree / 'bin'}:{os.environ['PATH']}")
 
     assert ran.returncode == 0, ran.stderr
-    assert called(ran.stdout) == ["with 1: -m pytest"]
+    assert called(ran.stdout) == [f"with 1: -m pytest {BESIDE}"]
 
 
 def test_missing_part_skips_unless_all_is_required(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,10 +57,14 @@ class Worker:
 
     async def answer(self, command: str, timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
         """The next thing that it says, which is the answer to ``command``. Raises BenchError as ``ask`` does."""
-        try:
-            answer = await asyncio.wait_for(self._answers.get(), timeout_s)
-        except asyncio.TimeoutError:
-            raise BenchError(f"{self.name} did not answer {command!r} within {timeout_s:g} s{self._said()}") from None
+        coming = asyncio.ensure_future(self._answers.get())
+        try:  # before Python 3.12, asyncio.wait_for loses a cancellation that comes together with the answer
+            await asyncio.wait({coming}, timeout=timeout_s)
+            if not coming.done():
+                raise BenchError(f"{self.name} did not answer {command!r} within {timeout_s:g} s{self._said()}")
+            answer = coming.result()
+        finally:
+            coming.cancel()
         if answer is None:
             self._answers.put_nowait(None)
             await asyncio.wait({self._reader}, timeout=1.0)  # its last words and its status follow

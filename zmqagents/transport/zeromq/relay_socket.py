@@ -46,6 +46,7 @@ QUEUE_MESSAGES = 512
 _RETRY_S = 0.005
 _RETRY_MAX_S = 0.05
 _RETRY_MESSAGES = 64  # for one destination, before the next has its turn
+_LAST_WORDS_S = 1.0  # reading of what a node left behind takes no longer, unless others send without end
 
 
 class RelayEvents(Protocol):
@@ -58,7 +59,7 @@ class RelayEvents(Protocol):
         """All that had come is read, or it is time for others: what was made meanwhile can go."""
 
     def on_unreachable(self, node_id: NodeId, messages: int) -> None:
-        """The node has no connection; so many messages that waited for it are dropped."""
+        """The node has no connection; so many messages that waited for it are dropped. All it sent was delivered."""
 
     def on_overflow(self, node_id: NodeId) -> None:
         """A message for the node was dropped, because as much as may wait for it does."""
@@ -100,6 +101,10 @@ class RelayReader(Reader):
         messages = super()._drain()
         self._on_handled()
         return messages
+
+    def has_input(self) -> bool:
+        """Whether something is there to read."""
+        return bool(self._events() & zmq.POLLIN)
 
     def _read(self) -> bool:
         recv = self._recv
@@ -146,6 +151,9 @@ class RelaySocket:
         self._linger_s = options.linger_ms / 1_000
         self.backlog = Backlog(each_bytes=limits.each_bytes, all_bytes=limits.all_bytes)
         self._retry: asyncio.TimerHandle | None = None
+        self._gone: dict[NodeId, int] = {}
+        """Who has no connection, and whose last words may not be read yet; with the messages that waited for it."""
+        self._gone_by_s = 0.0
         self._ending: Ending | None = None
         pairs = key_pairs(options)
         self._context = make_context()
@@ -162,7 +170,7 @@ class RelaySocket:
             self._context.term()
             raise
         self._put = sender(self._socket)
-        self._reader = RelayReader(self._loop, self._socket, events.on_message, events.on_stray, events.on_handled)
+        self._reader = RelayReader(self._loop, self._socket, events.on_message, events.on_stray, self._handled)
 
     def send(self, node_id: NodeId, parts: list[Any]) -> None:
         """Queue a message, or have it wait, or drop it; the events tell."""
@@ -212,7 +220,23 @@ class RelaySocket:
     def _failed(self, node_id: NodeId, error: zmq.ZMQError) -> None:
         if error.errno != errno.EHOSTUNREACH:
             raise error
-        self._events.on_unreachable(node_id, self.backlog.forget(node_id))
+        dropped = self.backlog.forget(node_id)
+        if not self._reader.has_input():
+            self._events.on_unreachable(node_id, dropped)
+            return
+        # libzmq refuses to send as soon as the connection has ended, though what came before can still be read: the
+        # BYE to its peers, of one that has left. Told at once, its messages would be those of a stranger.
+        if not self._gone:
+            self._gone_by_s = self._loop.time() + _LAST_WORDS_S
+        self._gone[node_id] = self._gone.get(node_id, 0) + dropped
+        self._reader.touch()
+
+    def _handled(self) -> None:
+        if self._gone and (not self._reader.has_input() or self._loop.time() >= self._gone_by_s):
+            gone, self._gone = self._gone, {}
+            for node_id, dropped in gone.items():
+                self._events.on_unreachable(node_id, dropped)
+        self._events.on_handled()
 
     def _try_again(self, waited_s: float) -> None:
         """Each destination has its turn; the wait grows while none takes anything."""
