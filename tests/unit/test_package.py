@@ -55,6 +55,12 @@ def test_runtime_loads_autogen_when_a_public_name_of_it_is_used() -> None:
     assert "autogen_core" in modules_loaded_by("import zmqagents; zmqagents.ZmqAgentRuntime")
 
 
+def test_runtime_loads_no_http_client_and_no_terminal_library() -> None:
+    program = "import autogen_core; from zmqagents import ZmqAgentRuntime; ZmqAgentRuntime(discovery='none')"
+
+    assert modules_loaded_by(program).isdisjoint({"requests", "urllib3", "jsonref", "typer", "rich", "zmqagents.cli"})
+
+
 @pytest.mark.parametrize("name", zmqagents.__all__)
 def test_public_name_is_there_and_listed(name: str) -> None:
     assert getattr(zmqagents, name) is not None

@@ -20,6 +20,7 @@ from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import Record
 from zmqagents.protocol.shortcuts import Shortcuts
 from zmqagents.protocol.sightings import Sightings
+from zmqagents.protocol.spares import Spares
 from zmqagents.protocol.state import NodeState
 from zmqagents.protocol.watch import Watch
 
@@ -77,6 +78,7 @@ class Contacts:
         self._graves = Graves()
         self.attachments = Attachments(state, greeter, self._forwarder_lost)
         self.shortcuts = Shortcuts(state, self)
+        self.spares = Spares(state, greeter, self)
         self.watch = Watch(state, self, bury)
         self._checked_s = 0.0
         self._seeds_at_s = 0.0
@@ -104,7 +106,12 @@ class Contacts:
 
     def reach(self, peer: Peer, endpoints: tuple[str, ...], now_s: float) -> None:
         """Dial the peer if there is no path to it and none is being dialled."""
-        if peer.path is not None or peer.dialled is not None or not endpoints:
+        if peer.path is None:
+            self.dial(peer, endpoints, now_s)
+
+    def dial(self, peer: Peer, endpoints: tuple[str, ...], now_s: float) -> None:
+        """Dial the peer, unless it is being dialled."""
+        if peer.dialled is not None or not endpoints:
             return
         if peer.met_by_forwarder:
             self.shortcuts.attempt(peer, now_s)
@@ -117,7 +124,7 @@ class Contacts:
         own = self._state.membership.own.endpoints  # two hosts may both have an address, on bridges of their own
         others = tuple(endpoint for endpoint in endpoints if endpoint not in own)
         peer.dialled = self._dial(others or endpoints, peer.node_id, now_s)
-        peer.dialled_up = False
+        peer.dialled_up = peer.spared = False
 
     def _path_to(self, endpoint: str) -> int | None:
         """The path on which the endpoint is being dialled, as one that may lead to anybody."""
@@ -158,10 +165,11 @@ class Contacts:
         self._end_shortcut(node_id)
         peer = self._state.peer(node_id)
         if peer.dialled is not None:  # its ROUTER has given our routing id to the newer connection (ROUTER_HANDOVER)
-            self._hang_up(peer.dialled)
+            self.hang_up(peer.dialled)
         entry.node_id = node_id
         entry.dial.meets()
         peer.dialled, peer.dialled_up = path, entry.dial.up
+        peer.spared = False
         peer.greet_wait_s = 0.0
         if entry.dial.up:
             self._greeter.greet(peer, path, now_s)
@@ -235,7 +243,7 @@ class Contacts:
     def _close_grave(self, path: int | None) -> None:
         entry = self._dials.get(path) if path is not None else None
         if path is not None and entry is not None and entry.node_id is None:  # else it is the path of a peer by now
-            self._hang_up(path)
+            self.hang_up(path)
 
     def _dial(
         self,
@@ -251,7 +259,8 @@ class Contacts:
         self._state.effects.append(OpenPath(path, entry.dial.endpoint))
         return path
 
-    def _hang_up(self, path: int) -> None:
+    def hang_up(self, path: int) -> None:
+        """End a dialled path."""
         entry = self._dials.pop(path, None)
         if entry is None:
             return
@@ -360,6 +369,7 @@ class Contacts:
             peer.deserted_s = self._checked_s if peer.accepted else peer.deserted_s
             peer.accepted = False
             peer.pinged_s = -math.inf
+            self.spares.take_back(peer, now_s)
             if was and peer.forwarded is not None and not peer.dialled_up:
                 self._greeter.greet_at_once(peer, now_s)
 
@@ -381,13 +391,13 @@ class Contacts:
         sought = self._dials[path].shortcut
         if sought is not None:
             self.shortcuts.failed(sought, now_s)
-        self._hang_up(path)
+        self.hang_up(path)
 
     def leave_direct(self, peer: Peer, now_s: float) -> None:
         """End the direct dial to a member that is reached by a forwarder; it is tried again later."""
         was = peer.path
         if peer.dialled is not None:
-            self._hang_up(peer.dialled)
+            self.hang_up(peer.dialled)
         self.shortcuts.failed(peer.node_id, now_s)
         if peer.path is not None and peer.path != was:
             self._greeter.greet(peer, peer.path, now_s)
@@ -395,7 +405,7 @@ class Contacts:
     def _end_shortcut(self, node_id: NodeId) -> None:
         path = self.shortcuts.drop(node_id)
         if path is not None and self._dials[path].node_id is None and self._dials[path].shortcut is not None:
-            self._hang_up(path)
+            self.hang_up(path)
 
     def dial_shortcut(self, node_id: NodeId, endpoints: tuple[str, ...], now_s: float) -> int:
         """Dial where the member may be; returns the path, which leads to nobody yet."""
@@ -413,6 +423,11 @@ class Contacts:
         if gossip is None or not gossip.up or peer is None:
             return False
         return now_s - peer.gossip_heard_s < UNHEARD_BEATS * self._state.limits.heartbeat_s
+
+    def hears_pub(self, node_id: NodeId) -> bool:
+        """Whether the connection with the member's own PUB is up."""
+        gossip = self._gossip.get(node_id)
+        return gossip is not None and gossip.up
 
     # -- gossip connections ------------------------------------------------------------------------------------
 
@@ -436,8 +451,11 @@ class Contacts:
 
     def gossip_down(self, endpoint: str, now_s: float) -> None:
         """The connection with a member's PUB was lost."""
-        for _, dial in self._gossip.at(endpoint):
+        for node_id, dial in self._gossip.at(endpoint):
             dial.lost(now_s)
+            peer = self._state.peers.get(node_id)
+            if peer is not None:
+                self.spares.take_back(peer, now_s)
 
     def gossip_refused(self, endpoint: str, now_s: float) -> None:
         """Nobody listens at a member's PUB endpoint."""
@@ -536,6 +554,7 @@ class Contacts:
             if peer.unforwarded_s is not None:
                 self.watch.judge(peer.node_id, now_s)
             self.watch.tend(peer, now_s)
+            self.spares.tend(peer, now_s)
 
     def _judge_data(self, node_id: NodeId, dial: Dial, now_s: float) -> None:
         if self._state.membership.get(node_id) is not None:
@@ -566,6 +585,7 @@ class Contacts:
     def forget(self, node_id: NodeId) -> None:
         """End everything that concerns the node: connections, link, calls, suspicions."""
         self.watch.suspicions.forget(node_id)
+        self.spares.forget(node_id)
         self.attachments.unwant(node_id)
         self._end_shortcut(node_id)
         self._swap(self._gossip.drop(node_id), None)
@@ -573,7 +593,7 @@ class Contacts:
         if peer is None:
             return
         if peer.dialled is not None:
-            self._hang_up(peer.dialled)
+            self.hang_up(peer.dialled)
         self._state.reset_link(peer)
         del self._state.peers[node_id]
         self._state.dirty.pop(node_id, None)

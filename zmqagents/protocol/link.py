@@ -176,6 +176,11 @@ class Link:
         return not self._queued and not self._unacked
 
     @property
+    def progress(self) -> tuple[int, int, int]:
+        """Another value after every data frame, either way, and every reset."""
+        return (self.session, self._next_number, self._delivered)
+
+    @property
     def waiting_frames(self) -> int:
         """Frames that are queued or unacknowledged."""
         return len(self._queued) + len(self._unacked)

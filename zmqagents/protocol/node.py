@@ -352,11 +352,11 @@ class Node:
         self.state.direct.append((path, pong))
 
     def _pong(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Pong, now_s: float) -> None:
-        del path
         if not envelope.session:
             self.contacts.identify(frame.token, peer.node_id, now_s)
         if envelope.ack_session == peer.link.session:
             peer.link.pong(frame, envelope.ack)
+            self.contacts.spares.answered(peer, path, now_s)
 
     def _bye(self, peer: Peer, path: PathId, envelope: f.Envelope, frame: f.Bye, now_s: float) -> None:
         if frame.code == WireCode.WRONG_NODE:

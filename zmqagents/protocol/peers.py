@@ -62,6 +62,8 @@ class Peer:
     """When its own connection to our ROUTER was last tried, and took what we sent."""
     deserted_s: float | None = None
     """When its own connection to our ROUTER was found to be lost; None while it has one, or never had."""
+    spared: bool = False
+    """Whether we have closed what we had dialled to it, because its own connection to our ROUTER serves."""
     seek_at_s: float = 0.0
     """When others are asked next to have it dial us, while we can't dial it."""
     seek_wait_s: float = 0.0

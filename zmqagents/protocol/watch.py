@@ -226,9 +226,10 @@ class Watch:
 
     def _tend_accepted(self, peer: Peer, record: Record, now_s: float) -> None:
         """A peer that can't be dialled: its own connection is all that tells of it, so that is tried regularly."""
-        if peer.dialled_up:
+        if peer.dialled_up or peer.spared:  # the connection with the PUB of a spared one is up
             peer.deserted_s = None
-        if peer.dialled_up or (not peer.accepted and peer.deserted_s is None):
+            return
+        if not peer.accepted and peer.deserted_s is None:
             return
         dials = self._dials.dials_to(peer.node_id)
         if any(dial.up for dial in dials):

@@ -13,10 +13,10 @@ import json
 import sys
 import traceback
 from collections.abc import Iterable
+from types import ModuleType
 from typing import Any
 
 import autogen_core.exceptions
-import autogen_core.tool_agent
 from autogen_core.exceptions import MessageDroppedException, UndeliverableException
 
 from zmqagents import errors
@@ -29,6 +29,9 @@ MAX_DETAIL_BYTES = 1 << 20  # an error is for reading; data belongs into message
 
 _BYTES_OF_CHAR = 12  # that JSON needs at most: a pair of escaped surrogates
 _BASE64 = "base64"  # SPEC.md section 8.3: the key of an object that stands for bytes
+
+_TOOLS = "autogen_core.tool_agent."
+"""How the names of the exceptions of AutoGen's tool agents begin."""
 
 _NEVER = (KeyboardInterrupt, SystemExit, GeneratorExit)
 """Raised here, these would end the caller's process: they come as RemoteCallError."""
@@ -43,10 +46,9 @@ class ExceptionRegistry:
 
     def __init__(self, classes: Iterable[type[BaseException]] = ()) -> None:
         self._classes: dict[str, type[BaseException]] = {}
-        for source in (builtins, autogen_core.exceptions, autogen_core.tool_agent, errors):
-            for value in vars(source).values():
-                if isinstance(value, type) and issubclass(value, BaseException) and not issubclass(value, _NEVER):
-                    self.add(value)
+        self._knows_tools = False
+        for source in (builtins, autogen_core.exceptions, errors):
+            self._add_all_of(source)
         self.add(asyncio.CancelledError)
         self.add(asyncio.TimeoutError)
         for cls in classes:
@@ -55,6 +57,18 @@ class ExceptionRegistry:
     def add(self, cls: type[BaseException]) -> None:
         """Let ``cls`` cross the wire."""
         self._classes[_name_of(cls)] = cls
+
+    def _add_all_of(self, module: ModuleType) -> None:
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, BaseException) and not issubclass(value, _NEVER):
+                self.add(value)
+
+    def _add_tools(self) -> None:
+        """Once one of them comes: with them come AutoGen's tools and an HTTP client, 6 MiB and 0.1 s of every start."""
+        import autogen_core.tool_agent  # noqa: PLC0415 - as the docstring says
+
+        self._knows_tools = True
+        self._add_all_of(autogen_core.tool_agent)
 
     def encode(self, call_id: int, code: ErrorCode, error: BaseException, max_bytes: int = MAX_DETAIL_BYTES) -> Error:
         """The ERROR frame that ends a call with ``error``; its payload has at most ``max_bytes``."""
@@ -83,6 +97,8 @@ class ExceptionRegistry:
         return error
 
     def _rebuild(self, frame: Error, detail: dict[str, Any]) -> BaseException | None:
+        if frame.exception.startswith(_TOOLS) and not self._knows_tools:
+            self._add_tools()
         cls = self._classes.get(frame.exception)
         if cls is None:
             return None

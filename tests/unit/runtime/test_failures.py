@@ -11,6 +11,12 @@ from typing import Any
 import autogen_core.exceptions
 import pytest
 from autogen_core.exceptions import CantHandleException, MessageDroppedException, UndeliverableException
+from autogen_core.tool_agent import (
+    InvalidToolArgumentsException,
+    ToolException,
+    ToolExecutionException,
+    ToolNotFoundException,
+)
 from typing_extensions import Self
 
 from zmqagents import errors
@@ -79,6 +85,16 @@ def test_users_exception_keeps_its_class_only_where_that_is_registered() -> None
     error = there_and_back(ShopError("sold out"))
     assert isinstance(error, RemoteCallError)
     assert (error.type_name.rpartition(".")[2], error.message, error.peer) == ("ShopError", "sold out", "node-1")
+
+
+@pytest.mark.parametrize(
+    "cls", [ToolException, InvalidToolArgumentsException, ToolExecutionException, ToolNotFoundException]
+)
+def test_exception_of_a_tool_agent_keeps_its_class(cls: type[ToolException]) -> None:
+    error = there_and_back(cls("7", "which?", "tool"))
+
+    assert type(error) is cls
+    assert vars(error) == {"call_id": "7", "content": "which?", "name": "tool"}
 
 
 def test_own_exception_keeps_its_figures() -> None:
