@@ -174,7 +174,7 @@ async def test_frames_of_a_member_that_are_legal_but_senseless_disturb_nobody(
         mallory.send(mallory.envelope(frame, first=number))
     peer = node_of(host).state.peers[mallory.node_id]
     await eventually(lambda: peer.link._delivered == mallory.sent)
-    await eventually(lambda: not any(key[0] == mallory.node_id for key in node_of(host).served._calls))
+    await eventually(lambda: not any(key[0] == mallory.node_id for key in node_of(host).served.calls))
     assert strays_of(host) == 0
 
 

@@ -64,14 +64,15 @@ class PendingCalls(Generic[TokenT]):
 
     def __init__(self, limits: CallLimits | None = None) -> None:
         self._limits = limits or CallLimits()
-        self._calls: dict[CallId, Pending[TokenT]] = {}
+        self.calls: dict[CallId, Pending[TokenT]] = {}
+        """Those that wait."""
         self._unanswered: dict[NodeId, _Unanswered] = {}
         self._deadlines: list[tuple[float, CallId]] = []
         self._last_id = 0
         self.late_answers = 0
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self.calls)
 
     def next_id(self) -> CallId:
         """A call id not used before."""
@@ -93,23 +94,23 @@ class PendingCalls(Generic[TokenT]):
         self, call_id: CallId, peer: NodeId, token: TokenT, deadline_s: float | None, weight_bytes: int = 0
     ) -> None:
         """The call's REQUEST, which weighs so much, goes to ``peer``."""
-        self._calls[call_id] = Pending(peer, token, deadline_s, weight_bytes)
+        self.calls[call_id] = Pending(peer, token, deadline_s, weight_bytes)
         unanswered = self._unanswered.get(peer)
         if unanswered is None:
             unanswered = self._unanswered[peer] = _Unanswered()
         unanswered.load.add(weight_bytes)
         if deadline_s is not None:
-            if len(self._deadlines) >= 2 * len(self._calls) + SPARE_DEADLINES:
+            if len(self._deadlines) >= 2 * len(self.calls) + SPARE_DEADLINES:
                 self._drop_ended()
             heapq.heappush(self._deadlines, (deadline_s, call_id))
 
     def _drop_ended(self) -> None:
-        self._deadlines = [entry for entry in self._deadlines if entry[1] in self._calls]
+        self._deadlines = [entry for entry in self._deadlines if entry[1] in self.calls]
         heapq.heapify(self._deadlines)
 
     def end(self, call_id: CallId, peer: NodeId) -> Pending[TokenT] | None:
         """An answer came from ``peer``; None (and counted) if the call has ended, or was not for that peer."""
-        pending = self._calls.get(call_id)
+        pending = self.calls.get(call_id)
         unanswered = self._unanswered.get(peer)
         if unanswered is None or pending is None or pending.peer != peer:
             self.late_answers += 1
@@ -118,13 +119,13 @@ class PendingCalls(Generic[TokenT]):
                 if weight_bytes is not None:
                     unanswered.load.remove(weight_bytes)
             return None
-        del self._calls[call_id]
+        del self.calls[call_id]
         unanswered.load.remove(pending.weight_bytes)
         return pending
 
     def abandon(self, call_id: CallId) -> Pending[TokenT] | None:
         """The caller gave the call up; None if it has ended already."""
-        pending = self._calls.pop(call_id, None)
+        pending = self.calls.pop(call_id, None)
         if pending is not None:
             self._unanswered[pending.peer].given_up[call_id] = pending.weight_bytes
         return pending
@@ -133,14 +134,14 @@ class PendingCalls(Generic[TokenT]):
         """End all calls to ``peer``."""
         if self._unanswered.pop(peer, None) is None:
             return []
-        lost = [(call_id, pending.token) for call_id, pending in self._calls.items() if pending.peer == peer]
+        lost = [(call_id, pending.token) for call_id, pending in self.calls.items() if pending.peer == peer]
         for call_id, _ in lost:
-            del self._calls[call_id]
+            del self.calls[call_id]
         return lost
 
     def abandon_all(self) -> list[TokenT]:
         """Give every call up."""
-        calls = list(self._calls)
+        calls = list(self.calls)
         return [pending.token for pending in map(self.abandon, calls) if pending is not None]
 
     def expire(self, now_s: float) -> list[tuple[CallId, Pending[TokenT]]]:
@@ -155,7 +156,7 @@ class PendingCalls(Generic[TokenT]):
 
     def deadline_s(self) -> float | None:
         """The earliest deadline of a call that waits; calls that ended are dropped on the way."""
-        while self._deadlines and self._deadlines[0][1] not in self._calls:
+        while self._deadlines and self._deadlines[0][1] not in self.calls:
             heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else None
 
@@ -173,39 +174,39 @@ class ServedCalls(Generic[TokenT]):
 
     def __init__(self, limits: CallLimits | None = None) -> None:
         self._limits = limits or CallLimits()
-        self._calls: dict[tuple[NodeId, CallId], TokenT] = {}
+        self.calls: dict[tuple[NodeId, CallId], TokenT | None] = {}
+        """Those whose answer somebody waits for."""
         self._arrived: dict[NodeId, _Arrived] = {}
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self.calls)
 
     def arrived(self, peer: NodeId, call_id: CallId, weight_bytes: int) -> None:
-        """A REQUEST of that weight came. RemoteProtocolError if the peer ignores its window, or uses an id twice."""
+        """A REQUEST of that weight came, and is served from now on.
+
+        RemoteProtocolError if the peer ignores its window, or uses an id twice.
+        """
         arrived = self._arrived.get(peer)
         if arrived is None:
             arrived = self._arrived[peer] = _Arrived()
-        arrived.load.check("calls", self._limits.window_calls, self._limits.window_bytes)
         if call_id in arrived.weights:
             raise RemoteProtocolError(WireCode.BAD_FIELD, f"call {call_id} is being served already")
+        arrived.load.admit(weight_bytes, "calls", self._limits.window_calls, self._limits.window_bytes)
         arrived.weights[call_id] = weight_bytes
-        arrived.load.add(weight_bytes)
-
-    def begin(self, peer: NodeId, call_id: CallId, token: TokenT) -> None:
-        """The handler of a call has started."""
-        self._calls[peer, call_id] = token
+        self.calls[peer, call_id] = None
 
     def attach(self, peer: NodeId, call_id: CallId, token: TokenT) -> bool:
         """What ``get`` is to give for a call that has begun; False if nobody waits for it any more."""
-        if (peer, call_id) not in self._calls:
+        if (peer, call_id) not in self.calls:
             return False
-        self._calls[peer, call_id] = token
+        self.calls[peer, call_id] = token
         return True
 
     def end(self, peer: NodeId, call_id: CallId) -> bool:
         """The handler has ended; False if nobody waits for its answer any more."""
-        if (peer, call_id) not in self._calls:
+        if (peer, call_id) not in self.calls:
             return False
-        del self._calls[peer, call_id]
+        del self.calls[peer, call_id]
         arrived = self._arrived.get(peer)
         weight_bytes = arrived.weights.pop(call_id, None) if arrived is not None else None
         if arrived is not None and weight_bytes is not None:
@@ -213,11 +214,11 @@ class ServedCalls(Generic[TokenT]):
         return True
 
     def get(self, peer: NodeId, call_id: CallId) -> TokenT | None:
-        """What was given at ``begin``, for a CANCEL."""
-        return self._calls.get((peer, call_id))
+        """What ``attach`` was given, for a CANCEL."""
+        return self.calls.get((peer, call_id))
 
-    def lose_peer(self, peer: NodeId) -> list[TokenT]:
+    def lose_peer(self, peer: NodeId) -> list[TokenT | None]:
         """The peer is gone: nobody waits for these."""
         self._arrived.pop(peer, None)
-        lost = [key for key in self._calls if key[0] == peer]
-        return [self._calls.pop(key) for key in lost]
+        lost = [key for key in self.calls if key[0] == peer]
+        return [self.calls.pop(key) for key in lost]

@@ -67,9 +67,14 @@ _DIGEST_BYTES = 8
 
 def encode_envelope(envelope: f.Envelope) -> list[f.Part]:
     """The parts of one multipart message: the header, then the payloads."""
+    return encode_frames(envelope[:6], envelope.frames)
+
+
+def encode_frames(head: tuple[object, ...], frames: Sequence[f.Frame]) -> list[f.Part]:
+    """As ``encode_envelope``; ``head`` is what stands before the frames."""
     wire_frames: list[tuple[object, ...]] = []
     parts: list[f.Part] = [b""]
-    for frame in envelope.frames:
+    for frame in frames:
         kind = type(frame)
         payload = frame[-1]
         if kind in _WITH_PAYLOAD and len(payload) > INLINE_BYTES:  # type: ignore[arg-type]  # these end with their payload
@@ -78,7 +83,7 @@ def encode_envelope(envelope: f.Envelope) -> list[f.Part]:
             wire_frames.append((f.KINDS[kind], *frame[:-1], None if len(pieces) == 1 else len(pieces)))
         else:
             wire_frames.append((f.KINDS[kind], *frame))
-    parts[0] = _packb((LAYOUT, *envelope[:6], wire_frames))
+    parts[0] = _packb((LAYOUT, *head, wire_frames))
     if len(parts[0]) > MAX_HEADER_BYTES:
         raise MessageTooLargeError(len(parts[0]), MAX_HEADER_BYTES)
     return parts
@@ -117,7 +122,7 @@ def decode_envelope(parts: Sequence[f.Part], *, max_payload_bytes: int = DEFAULT
     decoded = _decode_frames(wire_frames, parts, first > 0, max_payload_bytes)
     if destination == ANYONE and any(type(frame) not in _TO_ANYONE for frame in decoded):
         raise RemoteProtocolError(WireCode.BAD_FIELD, "only PING, ATTACH, LISTEN and BYE go to whoever reads them")
-    return f.Envelope(source, destination, session, first, ack_session, ack, decoded)
+    return _new_envelope(f.Envelope, (source, destination, session, first, ack_session, ack, decoded))
 
 
 def _decode_frames(
@@ -159,6 +164,7 @@ def _decode_frames(
 
 
 _new = cast("Callable[[type[Any], list[Any]], f.Frame]", tuple.__new__)  # as NamedTuple._make, which counts again
+_new_envelope = cast("Callable[[type[Any], tuple[Any, ...]], f.Envelope]", tuple.__new__)
 
 
 def _slowly(wire: list[Any], frame_class: type[Any]) -> list[Any]:

@@ -126,12 +126,8 @@ class EventInbox:
 
         RemoteProtocolError if the peer, sending it, ignores its window.
         """
-        load = self._load
-        if load.count >= self._limits.window_events or load.weight_bytes >= self._limits.window_bytes:
-            load.check("events", self._limits.window_events, self._limits.window_bytes)
+        self._load.admit(weight, "events", self._limits.window_events, self._limits.window_bytes)
         self._events[receipt] = [number, weight, recipients]
-        load.count += 1
-        load.weight_bytes += weight
 
     def finished(self, receipt: int, recipients: int = 1) -> int | None:
         """So many of its recipients have finished it: its sequence number if that were the last ones.

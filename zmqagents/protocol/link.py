@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from zmqagents.errors import LocalProtocolError, MessageTooLargeError, RemoteProtocolError, WireCode
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.codec import encode_envelope
+from zmqagents.protocol.codec import encode_envelope, encode_frames
 from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.windows import weight_bytes
 
@@ -248,11 +248,9 @@ class Link:
     def _encode_batch(self, batch: list[Queued], messages: list[list[f.Part]]) -> None:
         """Encode ``batch`` as one envelope, or as several if long texts bring its header over the bound."""
         frames: list[f.Frame] = [entry.frame for entry in batch]
-        envelope = f.Envelope(
-            self.own, self.peer, self.session, batch[0].number, self.peer_session, self._delivered, frames
-        )
+        head = (self.own, self.peer, self.session, batch[0].number, self.peer_session, self._delivered)
         try:
-            messages.append(encode_envelope(envelope))
+            messages.append(encode_frames(head, frames))
         except MessageTooLargeError:
             if len(batch) == 1:
                 raise

@@ -92,7 +92,7 @@ class Membership:
     def get(self, node_id: NodeId) -> Record | None:
         """The record of a live node."""
         entry = self._entries.get(node_id)
-        return entry.record if entry is not None and entry.live else None
+        return entry.record if entry is not None and entry.record.phase is not Phase.LEFT else None
 
     def __contains__(self, node_id: NodeId) -> bool:
         """Whether there is a record of the node."""

@@ -61,6 +61,7 @@ class Node:
         self._sync = Sync(self.state, self._listening, self._member_changed, self._doubts_death, now_s)
         self._lives = Lives(self.state, self._bury)
         self._departures = Departures(self.state, self.contacts.forget)
+        self._left = False
         self._on_control: dict[type[Any], _Handler] = {
             f.Hello: self._hello,
             f.Welcome: self._welcome,
@@ -89,7 +90,7 @@ class Node:
     def has_output(self) -> bool:
         """Whether there is anything to perform, or perhaps to transmit."""
         state = self.state
-        return bool(state.effects or state.direct or state.dirty)
+        return bool(state.effects or state.direct or state.dirty or self.agency.claims.stale)
 
     @property
     def wake_s(self) -> float:
@@ -122,13 +123,10 @@ class Node:
         Whatever comes from now on is dropped unread, so that the acknowledgement in each BYE is the last word.
         """
         self.publish_record(replace(self.record, phase=Phase.LEFT))
+        self._left = True
         for peer in self.state.peers.values():
             peer.farewell = is_up(peer)
             self.state.dirty[peer.node_id] = None
-
-    @property
-    def _has_left(self) -> bool:
-        return self.membership.own.phase is Phase.LEFT
 
     def is_synchronised(self) -> bool:
         """Whether everybody that discovery has shown, and who is there, has told us what it knows."""
@@ -156,7 +154,7 @@ class Node:
     @property
     def is_busy(self) -> bool:
         """Whether several calls are under way, from here or to here."""
-        return len(self.pending) + len(self.served) > 1
+        return len(self.pending.calls) + len(self.served.calls) > 1
 
     def is_quiet(self) -> bool:
         """Whether everything sent has been acknowledged by those who can be reached."""
@@ -184,7 +182,7 @@ class Node:
 
     def receive(self, path: PathId, parts: Sequence[f.Part], now_s: float) -> None:
         """A multipart message came on ``path``. Whatever is illegal is dropped and told as Strayed."""
-        if self._has_left:
+        if self._left:
             return
         envelope = None
         try:
@@ -200,7 +198,7 @@ class Node:
 
     def receive_gossip(self, parts: Sequence[f.Part], now_s: float, *, forwarded: bool = False) -> None:
         """A gossip message came, from its author's PUB or by a forwarder. What is illegal is told as Strayed."""
-        if self._has_left:
+        if self._left:
             return
         try:
             gossip = decode_gossip(parts)
@@ -468,7 +466,9 @@ class Node:
     def transmit(self, now_s: float) -> list[tuple[PathId, list[f.Part]]]:
         """The multipart messages to send now, with their paths, in order."""
         state = self.state
-        self.agency.claims.review()
+        if self.agency.claims.stale:
+            self.agency.claims.review()
+        own_version = self.membership.own.version
         messages = state.direct
         state.direct = []
         for node_id in state.dirty:
@@ -477,7 +477,7 @@ class Node:
             if peer is None or path is None:
                 continue
             link = peer.link
-            if link.up:
+            if link.up and (peer.told_version < own_version or peer.accused_version):
                 self._sync.tell_news(peer)
             while peer.controls:
                 messages.append((path, encode_envelope(peer.link.envelope(peer.controls[:MAX_CONTROLS]))))

@@ -19,6 +19,8 @@ class Peer:
     link: Link
     outbox: EventOutbox
     label: str = ""
+    yields: bool = False
+    """Whether, where both have dialled, the peer's connection is the one to use."""
     dialled: int | None = None
     """The number of our DEALER to it."""
     dialled_up: bool = False
@@ -78,8 +80,8 @@ class Peer:
 
     @property
     def path(self) -> PathId | None:
-        """The best path now: our own, else the peer's, else that by a forwarder; None if there is none."""
-        if self.dialled_up:
+        """The best path now: of our own and the peer's the one that both sides choose, else by a forwarder, or None."""
+        if self.dialled_up and not (self.yields and self.accepted):
             return self.dialled
         return self.node_id if self.accepted else self.forwarded
 

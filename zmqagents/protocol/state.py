@@ -86,6 +86,7 @@ class NodeState:
                 EventOutbox(self.limits.events),
                 record.instance_id if record is not None else "",
                 handling=EventInbox(self.limits.events),
+                yields=node_id < self.node_id,
                 forwarded=self.forwarder_of(node_id),
             )
         return peer

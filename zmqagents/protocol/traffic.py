@@ -167,7 +167,6 @@ class Traffic:
 
     def _asked(self, peer: Peer, number: int, frame: f.Request | f.Agent) -> None:
         self._state.served.arrived(peer.node_id, frame.call_id, weight_bytes(frame))
-        self._state.served.begin(peer.node_id, frame.call_id, None)
         self.agency.arrivals.call(peer.node_id, number, frame, self._now_s)
 
     def _cancelled(self, peer: Peer, number: int, frame: f.Cancel) -> None:

@@ -37,14 +37,16 @@ class Load:
         """Whether one more may be sent; always, if there is none."""
         return not self.count or (self.count < window_count and self.weight_bytes < window_bytes)
 
-    def check(self, what: str, window_count: int, window_bytes: int) -> None:
-        """RemoteProtocolError if the peer that has sent these may not send one more by far."""
+    def admit(self, weight_bytes: int, what: str, window_count: int, window_bytes: int) -> None:
+        """As ``add``. RemoteProtocolError if the peer that has sent these may not send one more by far."""
         if self.count and (self.count >= EXCESS * window_count or self.weight_bytes >= EXCESS * window_bytes):
             raise RemoteProtocolError(
                 WireCode.TOO_LARGE,
                 f"{self.count:,} unfinished {what} of {self.weight_bytes:,} bytes, where the window is"
                 f" {window_count:,} of {window_bytes:,} bytes",
             )
+        self.count += 1
+        self.weight_bytes += weight_bytes
 
 
 def weight_bytes(frame: DataFrame) -> int:

@@ -28,7 +28,7 @@ def check_text(what: str, text: str) -> str:
 
 def agent_key(agent_id: AgentId) -> AgentKey:
     """``type/key``."""
-    return f"{agent_id.type}/{agent_id.key}"
+    return str(agent_id)
 
 
 def agent_id(key: AgentKey) -> AgentId:

@@ -67,22 +67,21 @@ class Running:
         self.publishing = Publishing(config, self.driver, parts, self.outbound, self.tasks, self.refresh_record)
         self.inbound = Inbound(config, self.driver, parts, self.publishing, self.tasks)
         self._conflicts = ConflictLog(self.node)
-        self.driver.before_flush = self._tell_what_changed
         self._record_stale = True
-        self._readable_version = -1
+        self.driver.before_flush = self._tell_what_changed
+        parts.payloads.on_change = self.record_changed
 
     def record_changed(self) -> None:
-        """What this process hosts or subscribes to has changed; it is told with the next flush."""
-        self._record_stale = True
+        """What this process hosts, subscribes to or can read has changed; it is told with the next flush."""
+        self._record_stale = self.driver.record_stale = True
         self.driver.schedule_flush()
 
     def refresh_record(self) -> None:
         """Bring our published record up to date, if it isn't."""
-        parts = self._parts
-        if not self._record_stale and self._readable_version == parts.payloads.version:
+        if not self._record_stale:
             return
         self._record_stale = False
-        self._readable_version = parts.payloads.version
+        parts = self._parts
         self.node.publish_record(
             replace(
                 self.node.record,
@@ -98,11 +97,10 @@ class Running:
 
     def _tell_what_changed(self) -> None:
         """As ``refresh_record``, where nobody can be told of an error, and what is to be sent must not wait for it."""
-        if self._record_stale or self._readable_version != self._parts.payloads.version:
-            try:
-                self.refresh_record()
-            except (ValueError, LocalProtocolError):  # a name, or all of them together, that a record can't hold
-                logger.exception("the others don't learn what was registered here last: it can't be published")
+        try:
+            self.refresh_record()
+        except (ValueError, LocalProtocolError):  # a name, or all of them together, that a record can't hold
+            logger.exception("the others don't learn what was registered here last: it can't be published")
         self._conflicts.look()
 
     def is_idle(self) -> bool:

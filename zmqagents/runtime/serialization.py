@@ -70,8 +70,8 @@ class PayloadRegistry:
         self._entries: dict[type[Any], _Entry] = {}
         self._readers: dict[tuple[str, str], Callable[[Part], Any]] = {}
         self._readable: dict[str, tuple[str, ...]] = {}
-        self.version = 0
-        """Counts what others should know: grows whenever ``readable`` changes."""
+        self.on_change: Callable[[], None] = _nothing
+        """Called whenever ``readable`` has changed, which others should know."""
         for cls in VALUE_NAMES:
             self._prepare(cls)
 
@@ -151,7 +151,7 @@ class PayloadRegistry:
                 return _passed_on(message, accepts)
             entry = self._prepare(cls)
         name, codecs = entry
-        readable = _accepted(accepts, name)
+        readable = accepts(name) if callable(accepts) else accepts.get(name)
         try:
             for content_type, write, _, fits, _ in codecs:
                 if (not readable or content_type in readable) and (fits is None or fits(message)):
@@ -265,11 +265,11 @@ class PayloadRegistry:
         builtin = (codec.content_type for codec in self._builtin.get(name, ()) if codec.published)
         readable = tuple(dict.fromkeys([*custom, *builtin]))
         if readable != self._readable.get(name, ()):
-            self.version += 1
             if readable:
                 self._readable[name] = readable
             else:
                 del self._readable[name]
+            self.on_change()
 
     def _find_reader(self, name: str, content_type: str) -> Callable[[Part], Any] | None:
         """Looks for a class that isn't registered. Not remembered if there is none: it may be loaded later."""
@@ -288,14 +288,14 @@ def _plain_writer(cls: Any) -> Callable[[Any], bytes]:
     return next(codec.write for codec in builtin_codecs(cls) if codec.content_type == content_types.JSON)
 
 
-def _accepted(accepts: Accepts, name: str) -> Sequence[str] | None:
-    return accepts(name) if callable(accepts) else accepts.get(name)
+def _nothing() -> None:
+    """Nobody has to know."""
 
 
 def _passed_on(message: UnknownPayload, accepts: Accepts) -> tuple[str, str, bytes]:
     """An UnknownPayload as it is. SerializationError if the receiver reads its type, but not its content type."""
     name, content_type = message.type_name, message.data_content_type
-    readable = _accepted(accepts, name)
+    readable = accepts(name) if callable(accepts) else accepts.get(name)
     if readable and content_type not in readable:
         raise SerializationError(f"the receiver reads {name!r} as {', '.join(readable)}, and not as {content_type}")
     return name, content_type, message.payload

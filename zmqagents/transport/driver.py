@@ -68,9 +68,12 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
         self._waiters: dict[asyncio.Future[None], None] = {}  # in the order in which they came
-        self._closed = False
+        self.closed = False
+        """Whether ``close`` was called: nothing is sent any more."""
         self.before_flush: Callable[[], None] | None = None
-        """Called before envelopes are fetched, so that our record is told before what depends on it."""
+        """Called before envelopes are fetched, if ``record_stale`` or hosts have changed: our record is told first."""
+        self.record_stale = True
+        self._hosts_version = -1
         self.on_change: Callable[[], None] | None = None
         """Called when something has come in or left, by whoever waits for room; it may send."""
         self.node = open_node(self)
@@ -107,20 +110,15 @@ class Driver:
 
     async def close(self) -> None:
         """End the sockets and the timer. Idempotent."""
-        if self._closed:
+        if self.closed:
             return
         self._flush()
-        self._closed = True
+        self.closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._went_on()
         await self._transport.close()
-
-    @property
-    def closed(self) -> bool:
-        """Whether ``close`` was called: nothing is sent any more."""
-        return self._closed
 
     # -- what the runtime asks ---------------------------------------------------------------------------------
 
@@ -131,7 +129,7 @@ class Driver:
 
     def schedule_flush(self) -> None:
         """Send what the core has, at the end of this loop iteration."""
-        if not self._flush_scheduled and not self._closed:
+        if not self._flush_scheduled and not self.closed:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
@@ -178,7 +176,7 @@ class Driver:
 
     async def _changed(self, deadline_s: float | None) -> bool:
         """Wait until something has come in or changed; False at the deadline or once closed."""
-        if self._closed:
+        if self.closed:
             return False
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._waiters[waiter] = None
@@ -191,7 +189,7 @@ class Driver:
             self._waiters.pop(waiter, None)
             if handle is not None:
                 handle.cancel()
-        return not self._closed
+        return not self.closed
 
     def _went_on(self) -> None:
         if self.on_change is not None:
@@ -269,17 +267,20 @@ class Driver:
 
     def _send(self) -> None:
         self._made = 0
-        if self._closed:
+        if self.closed:
             return
-        if self.before_flush is not None:
-            self.before_flush()
         node = self.node
+        if self.record_stale or self._hosts_version != node.directory.version:
+            self.record_stale, self._hosts_version = False, node.directory.version
+            if self.before_flush is not None:
+                self.before_flush()
         if node.state.effects:
             self.perform()
-        now_s = self._loop.time()
-        for path, parts in node.transmit(now_s):
-            if not self._transport.send(path, parts):
-                node.contacts.send_failed(path, now_s)
+        if node.has_output:  # else all has left already, ahead of the end of the turn
+            now_s = self._loop.time()
+            for path, parts in node.transmit(now_s):
+                if not self._transport.send(path, parts):
+                    node.contacts.send_failed(path, now_s)
         if node.state.effects:
             self.perform()
         elif self.on_change is not None or self._waiters:
@@ -299,7 +300,7 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._closed:
+        if self.closed:
             return
         self.node.tick(self._loop.time())
         self._flush()
@@ -308,7 +309,7 @@ class Driver:
 
     def sighted(self, endpoints: tuple[str, ...], node_id: NodeId | None) -> None:
         """Discovery shows a peer; ``node_id`` is None for a seed."""
-        if not self._closed:
+        if not self.closed:
             self.node.contacts.sighted(endpoints, node_id, self._loop.time())
             self.perform()
 

@@ -135,8 +135,9 @@ class TestServedCalls:
     @pytest.fixture
     def served(self) -> ServedCalls[str]:
         calls: ServedCalls[str] = ServedCalls()
-        calls.begin(A, 1, "a1")
-        calls.begin(B, 1, "b1")
+        for peer, token in ((A, "a1"), (B, "b1")):
+            calls.arrived(peer, 1, 0)
+            assert calls.attach(peer, 1, token)
         return calls
 
     def test_call_is_known_by_its_peer_and_its_id(self, served: ServedCalls[str]) -> None:
@@ -149,7 +150,7 @@ class TestServedCalls:
 
     def test_call_served_with_nothing_to_keep_ends_too(self) -> None:
         calls: ServedCalls[None] = ServedCalls()
-        calls.begin(A, 1, None)
+        calls.arrived(A, 1, 0)
         assert calls.end(A, 1)
 
     def test_loss_of_a_peer_ends_what_is_served_for_it(self, served: ServedCalls[str]) -> None:
@@ -166,7 +167,6 @@ class TestArrivedCalls:
         served: ServedCalls[None] = ServedCalls(LIMITS)
         for call_id in range(1, count + 1):
             served.arrived(A, call_id, weight)
-            served.begin(A, call_id, None)
         return served
 
     @pytest.mark.parametrize(("count", "weight"), [(6, 0), (2, 1_000)])

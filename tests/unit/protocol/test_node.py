@@ -314,7 +314,6 @@ class TestCalls:
     def test_answer_goes_to_who_waits_for_it(self, wire: Wire) -> None:
         wire.send(request(7))
         assert wire.effects(e.Incoming) == [e.Incoming(PEER, 1, request(7))]
-        wire.node.served.begin(PEER, 7, "task")
         wire.node.answer(PEER, reply(7))
         wire.node.answer(PEER, reply(7))
         assert wire.frames() == [reply(7)]

@@ -232,20 +232,21 @@ class TestRecord:
         registry.add_class(Whole)
         assert registry.readable() == {"Message": (JSON,), "Whole": (JSON, TAGGED_JSON)}
 
-    def test_version_grows_when_readable_changes_and_only_then(self) -> None:
+    def test_change_is_told_when_readable_changes_and_only_then(self) -> None:
         registry = PayloadRegistry()
+        told: list[dict[str, tuple[str, ...]]] = []
+        registry.on_change = lambda: told.append(registry.readable())
         steps: list[Callable[[], object]] = [
             lambda: registry.add_class(Message),
             lambda: registry.encode(Whole(Part(1)), {}),
             lambda: registry.add(CborSerializer(Message)),
         ]
-        seen = [registry.version]
-        for step in steps:
+        for count, step in enumerate(steps, start=1):
             step()
-            assert registry.version > seen[-1]
-            seen.append(registry.version)
+            assert len(told) == count
             step()
-            assert registry.version == seen[-1]
+            assert len(told) == count
+        assert told[-1] == registry.readable()
 
     def test_readable_is_a_copy(self) -> None:
         registry = PayloadRegistry()

@@ -179,7 +179,7 @@ async def test_gossip_that_leaves_nothing_to_do_is_followed_by_no_flush(
     monkeypatch.setattr(one.node, "tick", lambda now_s: None)
     monkeypatch.setattr(one.node, "receive_gossip", lambda parts, now_s: None)
     await asyncio.sleep(0)  # what was scheduled before is flushed
-    one.driver.before_flush = lambda: flushes.append(one.driver.now_s)
+    monkeypatch.setattr(one.driver, "_send", lambda: flushes.append(one.driver.now_s))
     one.driver.on_gossip([])
     await asyncio.sleep(0)
     assert not flushes

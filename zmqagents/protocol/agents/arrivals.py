@@ -147,6 +147,12 @@ class Arrivals:
     def call(self, peer: NodeId, number: int, frame: f.Request | f.Agent, now_s: float) -> None:
         """A call came: it is served, held, or answered with an error. ``served`` knows of it already."""
         key = frame.agent
+        resident = self._residents.get(key)
+        if resident is not None and resident.stay is Stay.ACTIVE and type(frame) is f.Request and not self._is_leaving:
+            resident.running += 1  # as it is most of the time
+            self._serving[peer, frame.call_id] = key
+            self._state.effects.append(Incoming(peer, number, frame))
+            return
         if not key:  # an operation on the node itself
             self._state.effects.append(Incoming(peer, number, frame))
             return
@@ -168,7 +174,11 @@ class Arrivals:
 
     def _winds_down(self, key: AgentKey) -> bool:
         """Whether the agent ends with this node, which leaves: what others still send keeps it from ending."""
-        return self._state.membership.own.phase is Phase.LEAVING and self._directory.home(key) is None
+        return self._is_leaving and self._directory.home(key) is None
+
+    @property
+    def _is_leaving(self) -> bool:
+        return self._state.membership.own.phase is Phase.LEAVING
 
     def _serve(self, peer: NodeId, number: int, frame: f.Request | f.Agent, key: AgentKey) -> None:
         self._begin(key)

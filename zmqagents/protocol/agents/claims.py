@@ -66,7 +66,7 @@ class Claims:
         """Whose activation has to end, because there is one on a lower node id: that of the entry, or our own."""
         self._censuses: dict[str, _Census] = {}
         self._open: dict[str, None] = {}
-        self._stale: dict[str, None] = {}
+        self.stale: dict[str, None] = {}
         self._gone: dict[NodeId, None] = {}
         self._contests_at_s = 0.0
         self._last_token = 0
@@ -121,7 +121,7 @@ class Claims:
         for resident in self._residents:
             if resident.told == node_id:
                 resident.told = None
-                self._stale[agent_type_of(resident.key)] = None
+                self.stale[agent_type_of(resident.key)] = None
 
     def hosts_changed(self, change: HostsChanged) -> None:
         """The hosts of a type have changed: we may be the home of more of its agents, and others of ours."""
@@ -136,7 +136,7 @@ class Claims:
                     census.asked.pop(node_id, None)
             self._ask_soon(change.agent_type, census)
         if change.agent_type in self._residents.types:
-            self._stale[change.agent_type] = None
+            self.stale[change.agent_type] = None
         if not self._gone.keys().isdisjoint(change.gained):
             self._open[change.agent_type] = None  # what was two clusters is one again: look for rivals now
             self._ask_soon(change.agent_type, self._censuses.setdefault(change.agent_type, _Census()))
@@ -345,8 +345,8 @@ class Claims:
 
     def review(self) -> None:
         """Claim the agents whose homes have changed, where they belong now."""
-        while self._stale:
-            agent_type, _ = self._stale.popitem()
+        while self.stale:
+            agent_type, _ = self.stale.popitem()
             told: dict[NodeId, list[AgentKey]] = {}
             for resident in self._residents.of_type(agent_type):
                 home = self._directory.home(resident.key)
@@ -362,7 +362,7 @@ class Claims:
 
     def look_again(self, agent_type: str) -> None:
         """An agent of the type has come to stay elsewhere than at its home, perhaps."""
-        self._stale[agent_type] = None
+        self.stale[agent_type] = None
 
 
 def _chunks(keys: list[AgentKey]) -> list[list[AgentKey]]:
