@@ -10,13 +10,14 @@ as fast as a check written out for each kind.
 from __future__ import annotations
 
 from itertools import islice, product
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 import msgpack
 
 from zmqagents.errors import MessageTooLargeError, RemoteProtocolError, WireCode
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.ids import ANYONE, MAX_AGENT_ID_CHARS, NODE_ID_BYTES, NodeId
+from zmqagents.protocol.tuples import made
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -122,7 +123,7 @@ def decode_envelope(parts: Sequence[f.Part], *, max_payload_bytes: int = DEFAULT
     decoded = _decode_frames(wire_frames, parts, first > 0, max_payload_bytes)
     if destination == ANYONE and any(type(frame) not in _TO_ANYONE for frame in decoded):
         raise RemoteProtocolError(WireCode.BAD_FIELD, "only PING, ATTACH, LISTEN and BYE go to whoever reads them")
-    return _new_envelope(f.Envelope, (source, destination, session, first, ack_session, ack, decoded))
+    return made(f.Envelope, (source, destination, session, first, ack_session, ack, decoded))
 
 
 def _decode_frames(
@@ -156,15 +157,11 @@ def _decode_frames(
             elif len(payload) > max_payload_bytes:
                 _check_size(len(payload), max_payload_bytes)
         del fields[0]
-        decoded.append(_new(frame_class, fields))
+        decoded.append(made(frame_class, fields))
     left = sum(1 for _ in payloads) if len(parts) > 1 else 0
     if left:
         raise RemoteProtocolError(WireCode.MISSING_PAYLOAD, f"{left} payload parts that no frame asks for")
     return decoded
-
-
-_new = cast("Callable[[type[Any], list[Any]], f.Frame]", tuple.__new__)  # as NamedTuple._make, which counts again
-_new_envelope = cast("Callable[[type[Any], tuple[Any, ...]], f.Envelope]", tuple.__new__)
 
 
 def _slowly(wire: list[Any], frame_class: type[Any]) -> list[Any]:

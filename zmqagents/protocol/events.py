@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from zmqagents.protocol.frames import Event
 from zmqagents.protocol.ids import NodeId
+from zmqagents.protocol.tuples import made
 from zmqagents.protocol.windows import Load, weight_of_event
 
 
@@ -78,7 +79,7 @@ class EventOutbox:
     def sent(self, number: int, event: Event, weight: int | None = None, origin: Origin | None = None) -> None:
         """The event left with this sequence number."""
         weight = weight_of_event(event) if weight is None else weight
-        self._events[number] = Sent(event, weight, origin)
+        self._events[number] = made(Sent, (event, weight, origin))
         load = self._load
         load.count += 1
         load.weight_bytes += weight

@@ -22,6 +22,7 @@ from zmqagents.errors import LocalProtocolError, MessageTooLargeError, RemotePro
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.codec import encode_envelope, encode_frames
 from zmqagents.protocol.ids import NodeId
+from zmqagents.protocol.tuples import made
 from zmqagents.protocol.windows import weight_bytes
 
 
@@ -157,7 +158,7 @@ class Link:
         """Queue a data frame that weighs ``size_bytes`` in the window; returns its sequence number."""
         number = self._next_number
         self._next_number = number + 1
-        self._queued.append(Queued(number, frame, size_bytes))
+        self._queued.append(made(Queued, (number, frame, size_bytes)))
         self._waiting_bytes += size_bytes
         return number
 

@@ -18,6 +18,7 @@ from zmqagents.protocol.link import Link, LinkLimits
 from zmqagents.protocol.membership import Membership
 from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import Record
+from zmqagents.protocol.tuples import made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +139,7 @@ class NodeState:
         if isinstance(token, Adoption):
             self.on_adoption_ended(token, outcome)
         else:
-            self.effects.append(CallEnded(token, node_id, outcome))
+            self.effects.append(made(CallEnded, (token, node_id, outcome)))
 
     def reset_link(self, peer: Peer) -> None:
         """End the link's life (SPEC.md section 4): calls end, unfinished events are handed back."""

@@ -20,6 +20,20 @@ from zmqagents.runtime.waiting_room import WaitingRoom
 logger = logging.getLogger("zmqagents")
 
 
+class _Process:
+    """This process; asking the system with each message would cost more than looking here."""
+
+    def __init__(self) -> None:
+        self.id = os.getpid()
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        self.id = os.getpid()
+
+
+_process = _Process()
+
+
 class _Starting(Awaitable[None]):
     """What ``start`` returns: awaited, it raises what went wrong; not awaited, that is logged."""
 
@@ -57,7 +71,7 @@ class Lifecycle:
         """The parts from the moment the sockets are open."""
         self.joined: Running | None = None
         """The same, from the moment messages may go out."""
-        self.process_id = os.getpid()
+        self.process_id = _process.id
 
     @property
     def started(self) -> bool:
@@ -73,7 +87,7 @@ class Lifecycle:
 
     def check_process(self) -> None:
         """ForkedProcessError in a child made by fork after the start."""
-        if self._starting is not None and self.process_id != os.getpid():
+        if self._starting is not None and self.process_id != _process.id:
             raise ForkedProcessError(
                 "this runtime was started in another process, before a fork: make a new one in this process"
             )
@@ -101,7 +115,7 @@ class Lifecycle:
         self.check_process()
         if self._starting is not None:
             raise RuntimeError("Runtime is already started")
-        self.process_id = os.getpid()
+        self.process_id = _process.id
         self._failure = None
         self._closed = False
         self._stopped.clear()

@@ -23,6 +23,7 @@ from zmqagents.protocol.ids import AgentKey, CallId, NodeId, agent_type_of
 from zmqagents.protocol.placement import Policy
 from zmqagents.protocol.records import Phase
 from zmqagents.protocol.state import NodeState
+from zmqagents.protocol.tuples import made
 
 
 class Hold(Enum):
@@ -151,7 +152,7 @@ class Arrivals:
         if resident is not None and resident.stay is Stay.ACTIVE and type(frame) is f.Request and not self._is_leaving:
             resident.running += 1  # as it is most of the time
             self._serving[peer, frame.call_id] = key
-            self._state.effects.append(Incoming(peer, number, frame))
+            self._state.effects.append(made(Incoming, (peer, number, frame)))
             return
         if not key:  # an operation on the node itself
             self._state.effects.append(Incoming(peer, number, frame))
@@ -231,7 +232,7 @@ class Arrivals:
             resident = self._residents.get(frame.recipients[0])
             if resident is not None and resident.stay is Stay.ACTIVE:
                 resident.running += 1
-                self._state.effects.append(Incoming(peer, receipt, frame))
+                self._state.effects.append(made(Incoming, (peer, receipt, frame)))
                 return
         self._deliver(peer, receipt, frame, now_s)
 
