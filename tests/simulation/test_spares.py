@@ -44,6 +44,17 @@ def at_rest(network: Network, names: str) -> list[Process]:
     return processes
 
 
+def test_pair_uses_the_connection_that_the_lower_id_has_dialled_both_ways() -> None:
+    network = Network()
+    processes = start(network, *"abc")
+    network.run_until(lambda: converged(processes), within_s=1.0)
+    network.run(CALM_S / 4)  # all have dialled all, and nobody has closed anything
+    for one, other in permutations(processes, 2):
+        assert len(data(network, one, other)) == 2
+        path = one.node.state.peers[other.node_id].path
+        assert (path == other.node_id) == (other.node_id < one.node_id)
+
+
 def lowest_and_highest(processes: list[Process]) -> tuple[Process, Process]:
     """One that has dialled all others, and one that has closed all that it had dialled."""
     ordered = sorted(processes, key=lambda process: process.node_id)

@@ -370,7 +370,7 @@ class Contacts:
             peer.accepted = False
             peer.pinged_s = -math.inf
             self.spares.take_back(peer, now_s)
-            if was and peer.forwarded is not None and not peer.dialled_up:
+            if was and (peer.dialled_up or peer.forwarded is not None):
                 self._greeter.greet_at_once(peer, now_s)
 
     def greeted(self, peer: Peer, path: PathId) -> None:

@@ -222,6 +222,20 @@ class TestPaths:
         paths.append(path_to_peer(wire))
         assert paths == [None, 1, 1, PEER]
 
+    def test_peer_of_smaller_id_is_reached_by_its_own_connection_while_that_takes_what_is_sent(
+        self, wire: Wire
+    ) -> None:
+        wire.node.state.peers[PEER].yields = True
+        wire.node.contacts.reach(wire.node.state.peers[PEER], ("data://peer",), wire.now_s)
+        wire.node.contacts.path_up(1, wire.now_s)
+        wire.frames()
+        paths = [path_to_peer(wire)]
+        wire.node.contacts.send_failed(PEER, wire.now_s)
+        paths.append(path_to_peer(wire))
+        wire.node.tick(wire.now_s)
+        assert any(isinstance(frame, f.Hello) for frame in wire.frames())  # so that what was lost is sent again at once
+        assert paths == [PEER, 1]
+
     def test_connection_that_took_nothing_is_no_path_until_the_peer_is_heard_again(self, wire: Wire) -> None:
         paths = [path_to_peer(wire)]
         wire.node.contacts.send_failed(PEER, wire.now_s)
