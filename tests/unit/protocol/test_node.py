@@ -222,11 +222,10 @@ class TestPaths:
         paths.append(path_to_peer(wire))
         assert paths == [None, 1, 1, PEER]
 
-    def test_peer_of_smaller_id_is_reached_by_its_own_connection_while_that_takes_what_is_sent(
-        self, wire: Wire
-    ) -> None:
-        wire.node.state.peers[PEER].yields = True
-        wire.node.contacts.reach(wire.node.state.peers[PEER], ("data://peer",), wire.now_s)
+    def test_peer_of_smaller_id_is_reached_by_its_own_connection_while_that_takes_what_comes(self, wire: Wire) -> None:
+        peer = wire.node.state.peers[PEER]
+        peer.yields = True
+        wire.node.contacts.dial(peer, ("data://peer",), wire.now_s)
         wire.node.contacts.path_up(1, wire.now_s)
         wire.frames()
         paths = [path_to_peer(wire)]
