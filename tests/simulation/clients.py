@@ -55,11 +55,18 @@ class AgentCall:
     def is_open(self) -> bool:
         return not self.outcomes and not self.cancelled
 
+    @property
+    def _is_late(self) -> bool:
+        return self.deadline_s is not None and self.process.network.now_s >= self.begun_s + self.deadline_s
+
     # -- the way -----------------------------------------------------------------------------------------------
 
     def advance(self) -> None:
         """Ask the next node, if that can be told."""
         if not self.is_open or self._exchange is not None or self._handler is not None:
+            return
+        if self._is_late:
+            self.end(e.Fate.DEADLINE, self.process.network.now_s)  # it passed while an exchange was under way
             return
         node = self.process.node
         target = self._itinerary.target()
@@ -109,8 +116,8 @@ class AgentCall:
 
     def _wait(self) -> None:
         now_s = self.process.network.now_s
-        if self.deadline_s is not None and now_s >= self.begun_s + self.deadline_s:
-            self.end(e.Fate.DEADLINE, now_s)  # it passed while an exchange was under way
+        if self._is_late:
+            self.end(e.Fate.DEADLINE, now_s)
         elif now_s >= self._give_up_s:
             self.end(e.Fate.UNDELIVERABLE, now_s)
         else:
