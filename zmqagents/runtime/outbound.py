@@ -258,9 +258,9 @@ class Outbound:
             sender,
             type_name,
             content_type,
-            self._remaining_ms(call.deadline_s),
+            None if call.deadline_s is None else self._remaining_ms(call.deadline_s),
             hops,
-            self._telemetry.carrier(),
+            self._telemetry.carrier() if self._telemetry.enabled else None,
             payload,
         )
 

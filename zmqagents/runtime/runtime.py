@@ -94,6 +94,7 @@ class ZmqAgentRuntime(AgentRuntime):
         self._message_ids = MessageIds()
         self._room = WaitingRoom(self._changed)
         self._sending = 0
+        self._intervened = bool(self._parts.interventions)
         self._lifecycle = Lifecycle(self.config, self._parts, self._room)
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -270,9 +271,7 @@ class ZmqAgentRuntime(AgentRuntime):
         """The running parts, if a message may go out at once; None if it has to wait its turn."""
         lifecycle = self._lifecycle
         lifecycle.check_process()
-        if lifecycle.joined is None or self._room.busy or self._parts.interventions:
-            return None
-        return lifecycle.joined
+        return None if self._intervened or self._room.busy else lifecycle.joined
 
     async def _call_in_turn(self, call: Call) -> Any:
         self._lifecycle.check_start_can_come()

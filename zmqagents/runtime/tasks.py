@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from itertools import count
 from typing import Any
 
 logger = logging.getLogger("zmqagents")
@@ -17,16 +18,12 @@ class Tasks:
     def __init__(self, ended: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._running: dict[int, asyncio.Task[Any]] = {}
-        self._last = 0
+        self.number = count(1).__next__
+        """Gives the number of a task to be started with ``start``."""
         self._ended = ended
 
     def __len__(self) -> int:
         return len(self._running)
-
-    def number(self) -> int:
-        """The number of a task to be started with ``start``."""
-        self._last += 1
-        return self._last
 
     def start(self, number: int, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run ``work``, which says ``end(number)`` when it has ended. Tasks start in the order of these calls.

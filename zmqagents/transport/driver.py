@@ -143,7 +143,7 @@ class Driver:
         self._made += 1
         if self._made >= EARLY or (urgent and not self.node.is_busy):
             self._send()
-        else:
+        elif not self._flush_scheduled:
             self.schedule_flush()
 
     async def wait_for_room(self, node_id: NodeId, has_room: Callable[[NodeId], bool], timeout_s: float) -> None:
@@ -217,7 +217,8 @@ class Driver:
                 self._perform_one(effect)
         if self.on_change is not None or self._waiters:
             self._went_on()
-        self.schedule_flush()
+        if not self._flush_scheduled:
+            self.schedule_flush()
 
     def _perform_one(self, effect: e.Effect) -> None:
         kind = type(effect)
