@@ -82,11 +82,8 @@ class PendingCalls(Generic[TokenT]):
     def has_room(self, peer: NodeId) -> bool:
         """Whether the window of the peer takes one call more."""
         unanswered = self._unanswered.get(peer)
-        return (
-            unanswered is None
-            or not unanswered.load.count
-            or unanswered.load.fits(self._limits.window_calls, self._limits.window_bytes)
-        )
+        limits = self._limits
+        return unanswered is None or unanswered.load.fits(limits.window_calls, limits.window_bytes)
 
     def unanswered(self, peer: NodeId) -> int:
         """How many calls the peer has not answered, those given up among them."""
