@@ -8,15 +8,15 @@ import cbor2
 import msgpack
 from hypothesis import strategies as st
 
-from zmqagents.protocol import codec
+from zmqagents.protocol import bounds, codec
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.ids import ANYONE, NodeId
 from zmqagents.protocol.records import HostedType, Phase, Record, SubscriptionEntry, SubscriptionKind
 
 # The edges of msgpack's and CBOR's forms of a number are drawn more often than chance would.
 uints = st.one_of(
-    st.integers(0, codec.MAX_UINT),
-    st.sampled_from([0, 23, 24, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, codec.MAX_UINT]),
+    st.integers(0, bounds.MAX_UINT),
+    st.sampled_from([0, 23, 24, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, bounds.MAX_UINT]),
 )
 texts = st.text(max_size=40)
 payloads = st.binary(max_size=100)
@@ -84,8 +84,8 @@ data_frames: st.SearchStrategy[f.DataFrame] = st.one_of(*data_kinds.values())
 
 def envelopes_of(frames: st.SearchStrategy[Any], *, data: bool) -> st.SearchStrategy[f.Envelope]:
     """Envelopes of one to six such frames."""
-    numbers = st.integers(1, codec.MAX_UINT) if data else st.just(0)
-    sessions = st.integers(1, codec.MAX_UINT) if data else uints
+    numbers = st.integers(1, bounds.MAX_UINT) if data else st.just(0)
+    sessions = st.integers(1, bounds.MAX_UINT) if data else uints
     batches = st.lists(frames, min_size=1, max_size=6)
     return st.builds(f.Envelope, node_ids, node_ids, sessions, numbers, uints, uints, batches)
 
@@ -113,7 +113,7 @@ subscription_entries = st.one_of(
 records: st.SearchStrategy[Record] = st.builds(
     Record,
     node_id=node_ids,
-    version=st.integers(1, codec.MAX_UINT),
+    version=st.integers(1, bounds.MAX_UINT),
     phase=st.sampled_from(Phase),
     instance_id=_labels,
     cluster=_labels,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from tests.simulation.network import Network
 from tests.simulation.process import Call, Process, start
@@ -151,7 +152,7 @@ def test_calls_beyond_the_acknowledgement_of_a_protocol_error_are_undeliverable_
     a, b = start(network, "a", "b", handler_s=None)
     read = [a.call(b) for _ in range(3)]
     network.run(0.1)
-    illegal = a.node.state.peers[b.node_id].link.envelope([f.Pong(1)])._replace(ack=99)
+    illegal = structs.replace(a.node.state.peers[b.node_id].link.envelope([f.Pong(1)]), ack=99)
     a.inject(b, encode_envelope(illegal))
     behind = [a.call(b) for _ in range(3)]
     network.run_until(lambda: ended(*read, *behind), within_s=0.1)

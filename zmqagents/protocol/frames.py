@@ -1,27 +1,61 @@
-"""The frames of the wire protocol (SPEC.md section 3), one NamedTuple a kind.
+"""The frames of the wire protocol (SPEC.md section 3), one immutable Struct a kind.
 
-The fields stand in wire order, so a frame is packed as it is. ``payload``, where a frame has one, is the last field and
-travels as one or several parts of its own where it is large.
+The fields stand in wire order behind the kind's number, their types are what the wire may hold, and msgspec reads and
+writes them by these declarations. ``payload``, where a frame has one, is the last field and travels as one or several
+parts of its own where it is large. What a type can't say, such as where the slash of an agent id may stand, is checked
+in ``codec``.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, NamedTuple, TypeAlias
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args
 
-from zmqagents.protocol.ids import AgentKey, CallId, NodeId
+from msgspec import Meta, Struct
+
+from zmqagents.protocol.bounds import (
+    DIGEST_BYTES,
+    MAX_AGENTS,
+    MAX_ARRAY_ITEMS,
+    MAX_CONTEXT_ITEMS,
+    MAX_FRAMES,
+    MAX_MAP_ITEMS,
+    MAX_NODES,
+    MAX_UINT,
+)
+from zmqagents.protocol.ids import NODE_ID_BYTES, AgentKey
 
 Part: TypeAlias = bytes | memoryview
 """A part of a multipart message; a large one that came may be a view of the transport's own memory."""
 
-Context: TypeAlias = dict[str, str] | None
+Uint: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_UINT)]
+Node: TypeAlias = Annotated[bytes, Meta(min_length=NODE_ID_BYTES, max_length=NODE_ID_BYTES)]
+Digest: TypeAlias = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+Texts: TypeAlias = Annotated[list[str], Meta(max_length=MAX_MAP_ITEMS)]
+Agents: TypeAlias = Annotated[list[AgentKey], Meta(max_length=MAX_AGENTS)]
+Nodes: TypeAlias = Annotated[list[Node], Meta(max_length=MAX_NODES)]
+
+Context: TypeAlias = Annotated[dict[str, str], Meta(max_length=MAX_CONTEXT_ITEMS)] | None
 """A W3C Trace Context carrier."""
 
-VersionEntry: TypeAlias = list[Any]
-"""``[node id, version, dead]``; a list, as msgpack gives it back."""
+if TYPE_CHECKING:
+    VersionEntry: TypeAlias = list[Any]
+    """``[node id, version, dead]``."""
 
-DeathEntry: TypeAlias = list[Any]
-"""``[node id, version]``."""
+    DeathEntry: TypeAlias = list[Any]
+    """``[node id, version]``."""
+
+    Payload: TypeAlias = bytes
+    MessagePayload: TypeAlias = Part
+else:
+    VersionEntry = Annotated[list[bytes | int | bool], Meta(min_length=3, max_length=3)]
+    DeathEntry = Annotated[list[bytes | int], Meta(min_length=2, max_length=2)]
+    Payload = MessagePayload = bytes | int | None  # on the wire, nil or a number stands for parts of its own
+
+VersionEntries: TypeAlias = Annotated[list[VersionEntry], Meta(max_length=MAX_ARRAY_ITEMS)]
+DeathEntries: TypeAlias = Annotated[list[DeathEntry], Meta(max_length=MAX_ARRAY_ITEMS)]
 
 
 class ErrorCode(IntEnum):
@@ -48,208 +82,212 @@ class Operation(IntEnum):
     ADOPT = 6
 
 
-class Hello(NamedTuple):
-    lowest: int
-    highest: int
-    features: list[str]
+class Wired(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What stands on the wire as an array of its tag and its fields. Nothing in it can refer back to it."""
+
+
+class Hello(Wired, frozen=True, tag=1):
+    lowest: Uint
+    highest: Uint
+    features: Texts
     cluster: str
-    known_session: int
-    payload: bytes
+    known_session: Uint
+    payload: Payload
 
 
-class Welcome(NamedTuple):
-    version: int
-    features: list[str]
+class Welcome(Wired, frozen=True, tag=2):
+    version: Uint
+    features: Texts
     cluster: str
-    known_session: int
-    payload: bytes
+    known_session: Uint
+    payload: Payload
 
 
-class Ack(NamedTuple):
+class Ack(Wired, frozen=True, tag=3):
     gap: bool
 
 
-class Ping(NamedTuple):
-    token: int
-    last: int
+class Ping(Wired, frozen=True, tag=4):
+    token: Uint
+    last: Uint
 
 
-class Pong(NamedTuple):
-    token: int
+class Pong(Wired, frozen=True, tag=5):
+    token: Uint
 
 
-class Bye(NamedTuple):
-    code: int
+class Bye(Wired, frozen=True, tag=6):
+    code: Uint
     text: str
 
 
-class SyncPull(NamedTuple):
-    token: int
-    entries: list[VersionEntry]
+class SyncPull(Wired, frozen=True, tag=7):
+    token: Uint
+    entries: VersionEntries
 
 
-class SyncPush(NamedTuple):
-    token: int
+class SyncPush(Wired, frozen=True, tag=8):
+    token: Uint
     last: bool
-    dead: list[DeathEntry]
-    payload: bytes
+    dead: DeathEntries
+    payload: Payload
 
 
-class Probe(NamedTuple):
+class Probe(Wired, frozen=True, tag=9):
     """Asks whether the reader has a connection with ``node``, which the sender can't reach."""
 
-    token: int
-    node: NodeId
+    token: Uint
+    node: Node
 
 
-class Probed(NamedTuple):
+class Probed(Wired, frozen=True, tag=10):
     """The answer to a PROBE."""
 
-    token: int
-    node: NodeId
+    token: Uint
+    node: Node
     connected: bool
 
 
-class Attach(NamedTuple):
+class Attach(Wired, frozen=True, tag=11):
     """Asks a forwarder to relay for the sender (SPEC.md section 12)."""
 
-    lowest: int
-    highest: int
+    lowest: Uint
+    highest: Uint
     cluster: str
-    token: int
+    token: Uint
 
 
-class Roster(NamedTuple):
+class Roster(Wired, frozen=True, tag=12):
     """Who is attached to the forwarder; ``token`` is that of the ATTACH it answers, 0 if of none."""
 
-    token: int
+    token: Uint
     whole: bool
     """Whether it replaces what the reader knew (in pages, the final one with ``last``); else it is a change."""
     last: bool
-    attached: list[NodeId]
-    gone: list[NodeId]
+    attached: Nodes
+    gone: Nodes
 
 
-class Listen(NamedTuple):
+class Listen(Wired, frozen=True, tag=13):
     """Whose gossip the sender wants from the forwarder."""
 
     whole: bool
     """Whether it is that of ``nodes`` alone; else theirs too, and not that of those ``dropped``."""
-    nodes: list[NodeId]
-    dropped: list[NodeId]
+    nodes: Nodes
+    dropped: Nodes
 
 
-class Seek(NamedTuple):
+class Seek(Wired, frozen=True, tag=14):
     """Asks ``node``, by way of a member that has a link with it, to dial ``seeker``, which can't dial it."""
 
-    node: NodeId
-    seeker: NodeId
+    node: Node
+    seeker: Node
 
 
-class Request(NamedTuple):
-    call_id: CallId
+class Request(Wired, frozen=True, tag=16):
+    call_id: Uint
     agent: AgentKey
     message_id: str
     sender: AgentKey | None
     type_name: str
     content_type: str
-    timeout_ms: int | None
-    hops: int
+    timeout_ms: Uint | None
+    hops: Uint
     context: Context
-    payload: Part
+    payload: MessagePayload
 
 
-class Reply(NamedTuple):
-    call_id: CallId
+class Reply(Wired, frozen=True, tag=17):
+    call_id: Uint
     type_name: str
     content_type: str
-    payload: Part
+    payload: MessagePayload
 
 
-class Error(NamedTuple):
-    call_id: CallId
-    code: int
+class Error(Wired, frozen=True, tag=18):
+    call_id: Uint
+    code: Uint
     exception: str
     text: str
-    payload: bytes
+    payload: Payload
 
 
-class Cancel(NamedTuple):
-    call_id: CallId
+class Cancel(Wired, frozen=True, tag=19):
+    call_id: Uint
 
 
-class Event(NamedTuple):
+class Event(Wired, frozen=True, tag=20):
     topic_type: str
     topic_source: str
     message_id: str
     sender: AgentKey | None
-    recipients: list[AgentKey]
+    recipients: Agents
     type_name: str
     content_type: str
-    hops: int
+    hops: Uint
     context: Context
-    payload: Part
+    payload: MessagePayload
 
 
-class EventDone(NamedTuple):
-    numbers: list[int]
+class EventDone(Wired, frozen=True, tag=21):
+    numbers: Annotated[list[Uint], Meta(max_length=MAX_ARRAY_ITEMS)]
 
 
-class Agent(NamedTuple):
-    call_id: CallId
-    operation: int
+class Agent(Wired, frozen=True, tag=22):
+    call_id: Uint
+    operation: Uint
     agent: AgentKey
-    timeout_ms: int | None
-    payload: bytes
+    timeout_ms: Uint | None
+    payload: Payload
 
 
-class Census(NamedTuple):
+class Census(Wired, frozen=True, tag=23):
     """Asks which agents of the type are active at the reader and belong to the sender's part of the directory."""
 
-    token: int
+    token: Uint
     agent_type: str
-    view: bytes
+    view: Digest
     """The sender's ``Directory.view`` of the type."""
 
 
-class Claim(NamedTuple):
+class Claim(Wired, frozen=True, tag=24):
     """These agents are active at the sender; ``token`` is that of the CENSUS it answers, 0 if of none."""
 
-    token: int
+    token: Uint
     last: bool
-    agents: list[AgentKey]
+    agents: Agents
 
 
-class Rival(NamedTuple):
+class Rival(Wired, frozen=True, tag=25):
     """``node`` says that the agent is active there, as the reader does; the reader's activation is to stay."""
 
     agent: AgentKey
-    node: NodeId
+    node: Node
 
 
-class Yield(NamedTuple):
+class Yield(Wired, frozen=True, tag=26):
     """The agent is active at the sender, and the reader's activation has to end."""
 
     agent: AgentKey
 
 
-class Disclaim(NamedTuple):
+class Disclaim(Wired, frozen=True, tag=27):
     """The agent is not active at the sender."""
 
     agent: AgentKey
 
 
-class Moved(NamedTuple):
+class Moved(Wired, frozen=True, tag=28):
     """Events for the agent are to go to ``node`` from now on; those that have come were sent on to it."""
 
     agent: AgentKey
-    node: NodeId
+    node: Node
 
 
-class Unknown(NamedTuple):
+class Unknown(Wired, frozen=True):
     """An optional frame of a later version: ignored, but counted in the order of data frames."""
 
-    kind: int
+    kind: Uint
 
 
 ControlFrame: TypeAlias = (
@@ -287,38 +325,11 @@ DataFrame: TypeAlias = (
 )
 Frame: TypeAlias = ControlFrame | DataFrame
 
-KINDS: dict[type[tuple[object, ...]], int] = {
-    Hello: 1,
-    Welcome: 2,
-    Ack: 3,
-    Ping: 4,
-    Pong: 5,
-    Bye: 6,
-    SyncPull: 7,
-    SyncPush: 8,
-    Probe: 9,
-    Probed: 10,
-    Attach: 11,
-    Roster: 12,
-    Listen: 13,
-    Seek: 14,
-    Request: 16,
-    Reply: 17,
-    Error: 18,
-    Cancel: 19,
-    Event: 20,
-    EventDone: 21,
-    Agent: 22,
-    Census: 23,
-    Claim: 24,
-    Rival: 25,
-    Yield: 26,
-    Disclaim: 27,
-    Moved: 28,
-}
+KINDS: dict[type[Any], int] = {kind: kind.__struct_config__.tag for kind in get_args(Frame) if kind is not Unknown}
 """The wire number of each kind. Below FIRST_DATA_KIND: control."""
 
 FIRST_DATA_KIND = 16
+LAYOUT = 1  # of an envelope's header
 OPTIONAL_BARE_KINDS = range(64, 96)
 OPTIONAL_PAYLOAD_KINDS = range(96, 128)
 
@@ -327,13 +338,19 @@ VERSIONS = (1, 1)
 """Lowest and highest protocol version spoken here; our record says so, and greetings say what it says."""
 
 
-class Envelope(NamedTuple):
+if TYPE_CHECKING:
+    Frames: TypeAlias = list[Frame]
+else:
+    Frames = Annotated[list[reduce(or_, KINDS)], Meta(max_length=MAX_FRAMES)]
+
+
+class Envelope(Wired, frozen=True, tag=LAYOUT):
     """One decoded multipart message (SPEC.md section 3). ``first`` is 0 for control frames."""
 
-    source: NodeId
-    destination: NodeId
-    session: int
-    first: int
-    ack_session: int
-    ack: int
-    frames: list[Frame]
+    source: Node
+    destination: Node
+    session: Uint
+    first: Uint
+    ack_session: Uint
+    ack: Uint
+    frames: Frames

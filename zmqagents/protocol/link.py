@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from zmqagents.errors import LocalProtocolError, MessageTooLargeError, RemoteProtocolError, WireCode
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.codec import encode_envelope, encode_frames
+from zmqagents.protocol.codec import encode_envelope
 from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.tuples import made
 from zmqagents.protocol.windows import weight_bytes
@@ -249,9 +249,10 @@ class Link:
     def _encode_batch(self, batch: list[Queued], messages: list[list[f.Part]]) -> None:
         """Encode ``batch`` as one envelope, or as several if long texts bring its header over the bound."""
         frames: list[f.Frame] = [entry.frame for entry in batch]
-        head = (self.own, self.peer, self.session, batch[0].number, self.peer_session, self._delivered)
+        first = batch[0].number
+        envelope = f.Envelope(self.own, self.peer, self.session, first, self.peer_session, self._delivered, frames)
         try:
-            messages.append(encode_frames(head, frames))
+            messages.append(encode_envelope(envelope))
         except MessageTooLargeError:
             if len(batch) == 1:
                 raise

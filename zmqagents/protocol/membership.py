@@ -17,7 +17,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from zmqagents.errors import LocalProtocolError, RemoteProtocolError, WireCode
-from zmqagents.protocol.codec import MAX_UINT
+from zmqagents.protocol.bounds import MAX_UINT
 from zmqagents.protocol.frames import DeathEntry, VersionEntry
 from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.overlay import FULL_MESH_MAX

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import cbor2
 
 from zmqagents.errors import LocalProtocolError, RemoteProtocolError, WireCode
-from zmqagents.protocol.codec import MAX_RECORD_BYTES, MAX_UINT
+from zmqagents.protocol.bounds import MAX_UINT
+from zmqagents.protocol.codec import MAX_RECORD_BYTES
 from zmqagents.protocol.ids import MAX_AGENT_ID_CHARS, AgentKey, NodeId, is_node_id
 
 if TYPE_CHECKING:

@@ -51,6 +51,7 @@ _BODIES = range(0x90, 0xA0)
 _KINDS = range(0x80)
 
 _BYE_LEAVES = 0
+_UNREADABLE = f.Envelope(ANYONE, ANYONE, 0, 0, 0, 0, [f.Unknown(0)])
 
 
 class Relay:
@@ -212,9 +213,10 @@ class Relay:
     def _from_outside(self, sender: NodeId, parts: list[Any]) -> None:
         """Somebody who is not attached may attach, and nothing else."""
         try:
-            source, destination, _, _, _, _, frames = decode_envelope(parts[:1], max_payload_bytes=0)
+            envelope = decode_envelope(parts[:1], max_payload_bytes=0)
         except RemoteProtocolError:
-            source, destination, frames = ANYONE, ANYONE, [f.Unknown(0)]
+            envelope = _UNREADABLE
+        source, destination, frames = envelope.source, envelope.destination, envelope.frames
         if source == sender and destination in (ANYONE, self.forwarder_id) and isinstance(frames[0], f.Attach):
             self._hear(sender, frames)
             return

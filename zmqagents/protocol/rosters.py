@@ -10,7 +10,8 @@ from itertools import islice
 from typing import Any
 
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.codec import MAX_NODES, encode_envelope
+from zmqagents.protocol.bounds import MAX_NODES
+from zmqagents.protocol.codec import encode_envelope
 from zmqagents.protocol.ids import NodeId
 
 COALESCE_S = 0.1

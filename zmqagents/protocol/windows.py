@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from msgspec.structs import astuple
+
 from zmqagents.errors import RemoteProtocolError, WireCode
 from zmqagents.protocol.frames import DataFrame, Event, Reply, Request
 
@@ -51,31 +53,28 @@ class Load:
 
 def weight_bytes(frame: DataFrame) -> int:
     """What keeping the frame costs."""
-    kind = type(frame)
-    if kind is Reply:  # the fields of the commonest kinds are known
-        _, type_name, content_type, payload = frame  # type: ignore[misc]
-        return FRAME_WEIGHT_BYTES + len(type_name) + len(content_type) + len(payload)
-    if kind is Request:
-        _, agent, message_id, sender, type_name, content_type, _, _, context, payload = frame  # type: ignore[misc]
-        weight = FRAME_WEIGHT_BYTES + len(agent) + len(message_id) + len(type_name) + len(content_type) + len(payload)
-        if sender is not None:
-            weight += len(sender)
-        return weight if context is None else weight + _weight_of_map(context)
-    if kind is Event:
-        return weight_of_event(frame)  # type: ignore[arg-type]
-    return FRAME_WEIGHT_BYTES + sum(len(value) for value in frame if isinstance(value, (bytes, str)))
+    if type(frame) is Reply:  # the fields of the commonest kinds are known
+        return FRAME_WEIGHT_BYTES + len(frame.type_name) + len(frame.content_type) + len(frame.payload)
+    if type(frame) is Request:
+        weight = FRAME_WEIGHT_BYTES + len(frame.agent) + len(frame.message_id) + len(frame.type_name)
+        weight += len(frame.content_type) + len(frame.payload)
+        if frame.sender is not None:
+            weight += len(frame.sender)
+        return weight if frame.context is None else weight + _weight_of_map(frame.context)
+    if type(frame) is Event:
+        return weight_of_event(frame)
+    return FRAME_WEIGHT_BYTES + sum(len(value) for value in astuple(frame) if isinstance(value, (bytes, str)))
 
 
 def weight_of_event(event: Event) -> int:
     """What keeping the event costs."""
-    topic_type, topic_source, message_id, sender, recipients, type_name, content_type, _, context, payload = event
-    weight = FRAME_WEIGHT_BYTES + len(topic_type) + len(topic_source) + len(message_id)
-    weight += len(type_name) + len(content_type) + len(payload)
-    for recipient in recipients:
+    weight = FRAME_WEIGHT_BYTES + len(event.topic_type) + len(event.topic_source) + len(event.message_id)
+    weight += len(event.type_name) + len(event.content_type) + len(event.payload)
+    for recipient in event.recipients:
         weight += len(recipient) + FRAME_WEIGHT_BYTES // 4
-    if sender is not None:
-        weight += len(sender)
-    return weight if context is None else weight + _weight_of_map(context)
+    if event.sender is not None:
+        weight += len(event.sender)
+    return weight if event.context is None else weight + _weight_of_map(event.context)
 
 
 def _weight_of_map(context: Mapping[str, str]) -> int:

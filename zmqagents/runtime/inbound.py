@@ -19,7 +19,6 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.effects import Fate
 from zmqagents.protocol.ids import AgentKey, NodeId
 from zmqagents.protocol.membership import Change, MemberChange
-from zmqagents.protocol.tuples import made
 from zmqagents.runtime.deadlines import set_deadline
 from zmqagents.runtime.failures import wire_text
 from zmqagents.runtime.identities import agent_id
@@ -191,7 +190,7 @@ class Inbound:
         except (SerializationError, MessageTooLargeError) as error:
             text = f"the handler of {request.agent} answered with what can't be sent: {error}"
             return f.Error(request.call_id, f.ErrorCode.UNSERIALIZABLE, "", wire_text(text), b"")
-        return made(f.Reply, (request.call_id, type_name, content_type, payload))
+        return f.Reply(request.call_id, type_name, content_type, payload)
 
     def _failure(self, peer: NodeId, call_id: int, error: BaseException) -> f.Error:
         if isinstance(error, asyncio.CancelledError):

@@ -14,7 +14,6 @@ from zmqagents.config import RuntimeConfig
 from zmqagents.errors import BackpressureError
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.ids import AgentKey, NodeId
-from zmqagents.protocol.tuples import made
 from zmqagents.runtime.identities import agent_id, agent_key, check_text
 from zmqagents.runtime.limits import check_size
 from zmqagents.runtime.outbound import Outbound
@@ -183,7 +182,7 @@ class Publishing:
                 type_name, content_type, payload = self._payloads.encode(message, readable)
                 tail = tails[readable.get(name)] = (type_name, content_type, 0, carrier, payload)
             check_size(tail[-1], self._config.max_message_bytes, record)
-            events.append((node_id, made(f.Event, (topic.type, topic.source, message_id, sender_key, keys, *tail))))
+            events.append((node_id, f.Event(topic.type, topic.source, message_id, sender_key, keys, *tail)))
         return events
 
     def _deliver(self, event: f.Event) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.protocol.builders import make_record, node_id, request
 from zmqagents.protocol import effects as e
@@ -137,8 +138,8 @@ class TestAccusing:
         probe = next(iter(probes.values()))
         bench.answer(stranger, probe, connected=True)
         for helper in probes:
-            bench.answer(helper, probe._replace(token=probe.token + 7), connected=False)
-            bench.answer(helper, probe._replace(node=helper), connected=False)
+            bench.answer(helper, replace(probe, token=probe.token + 7), connected=False)
+            bench.answer(helper, replace(probe, node=helper), connected=False)
         bench.pass_time(PROBE_WAIT_S)
         assert bench.buried == [SUSPECT]
 

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.protocol.builders import make_record, node_id
 from zmqagents.errors import LocalProtocolError, RemoteProtocolError, WireCode
 from zmqagents.protocol import membership as membership_module
-from zmqagents.protocol.codec import MAX_UINT
+from zmqagents.protocol.bounds import MAX_UINT
 from zmqagents.protocol.membership import MAX_PUSH_BYTES, TOMBSTONE_LIFE_S, Change, MemberChange, Membership
 from zmqagents.protocol.records import Phase, encode_record
 

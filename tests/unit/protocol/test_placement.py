@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.protocol.builders import node_id
 from zmqagents.protocol import placement as placement_module
-from zmqagents.protocol.codec import MAX_UINT
+from zmqagents.protocol.bounds import MAX_UINT
 from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.placement import Balancer, Policy
 from zmqagents.protocol.records import HostedType

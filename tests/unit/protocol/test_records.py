@@ -12,7 +12,8 @@ import cbor2
 import pytest
 
 from zmqagents.errors import LocalProtocolError, RemoteProtocolError, WireCode
-from zmqagents.protocol.codec import MAX_RECORD_BYTES, MAX_UINT
+from zmqagents.protocol.bounds import MAX_UINT
+from zmqagents.protocol.codec import MAX_RECORD_BYTES
 from zmqagents.protocol.records import (
     MAX_ENDPOINTS,
     HostedType,

@@ -15,6 +15,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import asdict
+
 from zmqagents.protocol import codec
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.records import (
@@ -72,7 +74,7 @@ def decode(form: str, parts: list[bytes]) -> Any:
     """What the decoder for ``form`` makes of the parts, as the value in a vector. Raises RemoteProtocolError."""
     if form == "envelope":
         envelope = codec.decode_envelope(parts)
-        return {**_plain(envelope._asdict()), "frames": [_from_frame(frame) for frame in envelope.frames]}
+        return {**_plain(asdict(envelope)), "frames": [_from_frame(frame) for frame in envelope.frames]}
     if form == "gossip":
         gossip = codec.decode_gossip(parts)
         return None if gossip is None else _from_frame(gossip)
@@ -92,7 +94,8 @@ _KINDS: dict[str, type[Any]] = {kind_name(kind): kind for kind in (*f.KINDS, cod
 def _from_frame(frame: Any) -> dict[str, Any]:
     if isinstance(frame, f.Unknown):
         return {"kind": frame.kind}
-    return {"kind": kind_name(type(frame)), **_plain(frame._asdict())}
+    fields = asdict(frame) if isinstance(frame, f.Wired) else frame._asdict()
+    return {"kind": kind_name(type(frame)), **_plain(fields)}
 
 
 def _to_frame(value: dict[str, Any]) -> Any:

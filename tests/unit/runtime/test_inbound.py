@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from autogen_core import MessageContext, RoutedAgent, message_handler
+from msgspec.structs import replace
 
 from tests.integration.agents import Counter, Echo, Patient, agent
 from tests.integration.clusters import eventually, instance_of, node_of, within
@@ -39,9 +40,8 @@ class Raising(RoutedAgent):
 
 
 def request(agent_key: str = "echo/k", **fields: Any) -> f.Request:
-    return f.Request(7, agent_key, "m", None, "Text", "application/json", None, 0, None, b'{"content":"hi"}')._replace(
-        **fields
-    )
+    plain = f.Request(7, agent_key, "m", None, "Text", "application/json", None, 0, None, b'{"content":"hi"}')
+    return replace(plain, **fields)
 
 
 @pytest.fixture

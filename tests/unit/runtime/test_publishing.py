@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from autogen_core import MessageContext, RoutedAgent, TopicId, TypeSubscription, message_handler
+from msgspec.structs import replace
 
 from tests.integration.agents import Patient
 from tests.integration.clusters import eventually, instance_of, node_of, within
@@ -96,7 +97,7 @@ async def test_event_that_cannot_be_read_is_a_dead_letter_of_its_receiver(
 ) -> None:
     letters: list[DeadLetter] = []
     host, other = await wired.pair(Noting, on_dead_letter=letters.append)
-    ByHand(host, other, monkeypatch).feed(event(0, "noting/default")._replace(payload=b"{"))
+    ByHand(host, other, monkeypatch).feed(replace(event(0, "noting/default"), payload=b"{"))
     [letter] = letters
     assert (letter.recipient, letter.message_id) == ("noting/default", "m1")
     assert "can't be read" in letter.reason

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, auto
 
+from msgspec.structs import replace
+
 from zmqagents.errors import LocalProtocolError
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.agents.claims import Claims
@@ -251,16 +253,16 @@ class Arrivals:
             is_here = place == self._state.node_id
             if (is_here or isinstance(place, Hold)) and not self.routes.is_free(key, frame, origin):
                 # What came before it was forwarded when the agent was elsewhere, and is not finished.
-                self.routes.keep(frame._replace(recipients=[key]), origin)
+                self.routes.keep(replace(frame, recipients=[key]), origin)
             elif is_here:
                 here.append(key)
                 self._begin(key)
             elif isinstance(place, Hold):
-                self._hold_event(peer, receipt, frame._replace(recipients=[key]), now_s)
+                self._hold_event(peer, receipt, replace(frame, recipients=[key]), now_s)
             else:
-                self._forward(peer, receipt, frame._replace(recipients=[key]), place)
+                self._forward(peer, receipt, replace(frame, recipients=[key]), place)
         if here:
-            part = frame if len(here) == len(frame.recipients) else frame._replace(recipients=here)
+            part = frame if len(here) == len(frame.recipients) else replace(frame, recipients=here)
             self._state.effects.append(Incoming(peer, receipt, part))
 
     def _hold_event(self, peer: NodeId, receipt: int, frame: f.Event, now_s: float) -> None:
@@ -287,7 +289,7 @@ class Arrivals:
         if frame.hops >= MAX_HOPS:
             self.routes.bury(frame, origin, "it was sent on too often: the processes disagree about its home")
             return
-        self.routes.send(frame._replace(hops=frame.hops + 1), origin)
+        self.routes.send(replace(frame, hops=frame.hops + 1), origin)
 
     # -- what was held -----------------------------------------------------------------------------------------
 
@@ -333,7 +335,7 @@ class Arrivals:
         timeout_ms = frame.timeout_ms
         if timeout_ms is not None:
             timeout_ms = max(timeout_ms - int((self._now_s - held.since_s) * 1_000), 0)
-            frame = frame._replace(timeout_ms=timeout_ms)
+            frame = replace(frame, timeout_ms=timeout_ms)
         self._serve(held.peer, held.receipt, frame, frame.agent)
 
     def _redirect(self, resident: Resident, to: NodeId | None) -> None:

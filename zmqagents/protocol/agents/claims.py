@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from zmqagents.errors import LocalProtocolError
 from zmqagents.protocol import frames as f
 from zmqagents.protocol.agents.residents import Resident, Residents
-from zmqagents.protocol.codec import MAX_AGENTS
+from zmqagents.protocol.bounds import MAX_AGENTS
 from zmqagents.protocol.directory import HostsChanged
 from zmqagents.protocol.ids import AgentKey, NodeId, agent_type_of
 from zmqagents.protocol.placement import rendezvous_score

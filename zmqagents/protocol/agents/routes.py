@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+from msgspec.structs import replace
+
 from zmqagents.protocol.agents.locations import Locations
 from zmqagents.protocol.agents.residents import Residents
 from zmqagents.protocol.effects import EventDead
@@ -116,11 +118,11 @@ class EventRoutes:
             if node_id is None:
                 lost.append(key)
             elif route is not None and (route.waiting or route.node_id != node_id) and not route.holds(event):
-                self.keep(event._replace(recipients=[key]), origin)
+                self.keep(replace(event, recipients=[key]), origin)
             else:
                 groups.setdefault(node_id, []).append(key)
         for node_id, keys in groups.items():
-            part = event if len(keys) == len(event.recipients) else event._replace(recipients=keys)
+            part = event if len(keys) == len(event.recipients) else replace(event, recipients=keys)
             if node_id == self._state.node_id:
                 self._here(part, origin)
             elif self._send(node_id, part, origin):
@@ -128,7 +130,7 @@ class EventRoutes:
             else:
                 lost += keys
         if lost:
-            self.bury(event._replace(recipients=lost), origin, "no process hosts its type")
+            self.bury(replace(event, recipients=lost), origin, "no process hosts its type")
 
     def _send_alone(self, event: Event) -> bool:
         """As ``send``, for the commonest event: our own, for one agent elsewhere, whose way is free; False if not."""
@@ -195,7 +197,7 @@ class EventRoutes:
             if event.hops >= MAX_HOPS:
                 self.bury(event, origin, "the link with its home was lost each time")
             else:
-                self.send(event._replace(hops=event.hops + 1), origin)
+                self.send(replace(event, hops=event.hops + 1), origin)
         for route in ended.values():
             if route.waiting:
                 self._send_all(route.waiting)

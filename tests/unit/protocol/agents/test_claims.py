@@ -12,7 +12,7 @@ from zmqagents.protocol import frames as f
 from zmqagents.protocol.agents import claims
 from zmqagents.protocol.agents.claims import ASK_AGAIN_S, CENSUS_TIMEOUT_S, _chunks
 from zmqagents.protocol.agents.residents import Stay
-from zmqagents.protocol.codec import MAX_AGENTS
+from zmqagents.protocol.bounds import MAX_AGENTS
 from zmqagents.protocol.records import Phase
 
 
