@@ -12,6 +12,8 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
+from msgspec import Struct
+
 from zmqagents.errors import RemoteProtocolError, WireCode
 from zmqagents.protocol.ids import AgentKey, CallId, NodeId
 from zmqagents.protocol.windows import Load
@@ -40,8 +42,7 @@ class CallLimits:
     window_bytes: int = 32 << 20
 
 
-@dataclass(slots=True)
-class Pending(Generic[TokenT]):
+class Pending(Struct, Generic[TokenT]):
     """One call that waits."""
 
     peer: NodeId

@@ -210,11 +210,16 @@ class Link:
         if not self.up:
             return []
         messages: list[list[f.Part]] = []
-        while self._queued and (batch := self._take_batch()):
-            self._encode_batch(batch, messages)
+        while self._queued:
+            first = self._queued[0].number
+            frames = self._take_batch()
+            if not frames:
+                break
+            self._encode_batch(first, frames, messages)
         if messages:
             if not self._gap_seen:
-                self._acked_now()
+                self._ack_at_s = None
+                self._unacked_in = 0
             if self._probe_at_s is None:
                 self._probe_at_s = now_s + self._probe_wait_s
         controls: list[f.ControlFrame] = []
@@ -227,9 +232,9 @@ class Link:
             messages.append(encode_envelope(self.envelope(controls)))
         return messages
 
-    def _take_batch(self) -> list[Queued]:
+    def _take_batch(self) -> list[f.Frame]:
         """The frames of the next envelope, as many as the window admits; they count as sent."""
-        batch: list[Queued] = []
+        batch: list[f.Frame] = []
         batch_bytes = 0
         limits = self._limits
         queued, unacked = self._queued, self._unacked
@@ -238,27 +243,26 @@ class Link:
             size = entry.size_bytes
             if (batch and batch_bytes + size > limits.batch_bytes) or (unacked and not self._admits(size)):
                 break
-            batch.append(queued.popleft())
+            queued.popleft()
+            batch.append(entry.frame)
             batch_bytes += size
             unacked.append(entry)
             self._inflight_bytes += size
-        if batch and batch[-1].number > self._highest_sent:
-            self._highest_sent = batch[-1].number
+        if batch and unacked[-1].number > self._highest_sent:
+            self._highest_sent = unacked[-1].number
         return batch
 
-    def _encode_batch(self, batch: list[Queued], messages: list[list[f.Part]]) -> None:
-        """Encode ``batch`` as one envelope, or as several if long texts bring its header over the bound."""
-        frames: list[f.Frame] = [entry.frame for entry in batch]
-        first = batch[0].number
+    def _encode_batch(self, first: int, frames: list[f.Frame], messages: list[list[f.Part]]) -> None:
+        """Encode frames from number ``first`` on as one envelope, or as several if long texts exceed its header."""
         envelope = f.Envelope(self.own, self.peer, self.session, first, self.peer_session, self._delivered, frames)
         try:
             messages.append(encode_envelope(envelope))
         except MessageTooLargeError:
-            if len(batch) == 1:
+            if len(frames) == 1:
                 raise
-            middle = len(batch) // 2
-            self._encode_batch(batch[:middle], messages)
-            self._encode_batch(batch[middle:], messages)
+            middle = len(frames) // 2
+            self._encode_batch(first, frames[:middle], messages)
+            self._encode_batch(first + middle, frames[middle:], messages)
 
     def envelope(self, controls: Iterable[f.ControlFrame]) -> f.Envelope:
         """An envelope of control frames with this link's acknowledgement in its header."""

@@ -6,6 +6,8 @@ Nothing is formatted unless somebody listens.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from autogen_core import EVENT_LOGGER_NAME, AgentId, TopicId
@@ -28,11 +30,8 @@ class EventLog:
 
     def __init__(self, payloads: PayloadRegistry) -> None:
         self._payloads = payloads
-
-    @property
-    def enabled(self) -> bool:
+        self.enabled: Callable[[], bool] = partial(_logger.isEnabledFor, logging.INFO)
         """Whether anybody listens."""
-        return _logger.isEnabledFor(logging.INFO)
 
     def text_of(self, message: Any) -> str:
         """The message as JSON text, for records and spans."""
@@ -54,17 +53,17 @@ class EventLog:
         self, message: Any, sender: AgentId | None, receiver: AgentId | TopicId | None, kind: MessageKind
     ) -> None:
         """An intervention handler dropped a message."""
-        if self.enabled:
+        if self.enabled():
             text = self.text_of(message)
             _logger.info(MessageDroppedEvent(payload=text, sender=sender, receiver=receiver, kind=kind))
 
     def handler_exception(self, message: Any, agent: AgentId, error: BaseException) -> None:
         """A handler raised."""
-        if self.enabled:
+        if self.enabled():
             text = self.text_of(message)
             _logger.info(MessageHandlerExceptionEvent(payload=text, handling_agent=agent, exception=error))
 
     def construction_exception(self, agent: AgentId, error: BaseException) -> None:
         """A factory raised."""
-        if self.enabled:
+        if self.enabled():
             _logger.info(AgentConstructionExceptionEvent(agent_id=agent, exception=error))

@@ -45,6 +45,7 @@ class Handling:
         self._log = log
         self._telemetry = telemetry
         self._interventions = interventions
+        self._intervened = bool(interventions)
         self._unhandled = unhandled
 
     async def call(
@@ -60,7 +61,7 @@ class Handling:
         ``starting`` is called when all is there and nothing but the handler follows; what it raises keeps it from that.
         """
         identity = agent_id(key)
-        logged = self._log.enabled
+        logged = self._log.enabled()
         if logged:
             self._log.message(message, context.sender, identity, MessageKind.DIRECT, DeliveryStage.DELIVER)
         try:
@@ -77,7 +78,7 @@ class Handling:
             raise
         if logged:
             self._log.message(response, identity, context.sender, MessageKind.RESPOND, DeliveryStage.SEND)
-        if self._interventions:
+        if self._intervened:
             response = await self._intervene(response, identity, context.sender)
         return response
 
@@ -94,7 +95,7 @@ class Handling:
         """Let the agent handle an event, in a task of its own; its exception is logged and told to ``unhandled``."""
         identity = agent_id(key)
         set_deadline(None)  # that of whoever started this task: nobody waits for it
-        if self._log.enabled:
+        if self._log.enabled():
             self._log.message(message, context.sender, None, MessageKind.PUBLISH, DeliveryStage.DELIVER)
         try:
             agent = self._agents.ready(key) or await self._agents.get(key)

@@ -213,7 +213,7 @@ class ZmqAgentRuntime(AgentRuntime):
             message_id or self._message_ids.next(),
             current_deadline_s(timeout_s, self.config.call_timeout_s, now_s),
         )
-        logged = log.enabled
+        logged = log.enabled()
         if logged:
             log.message(message, sender, recipient, MessageKind.DIRECT, DeliveryStage.SEND)
         running = self._direct()
@@ -251,7 +251,7 @@ class ZmqAgentRuntime(AgentRuntime):
         """
         identity = message_id or self._message_ids.next()
         telemetry = self._parts.telemetry
-        if self._parts.log.enabled:
+        if self._parts.log.enabled():
             self._parts.log.message(message, sender, topic_id, MessageKind.PUBLISH, DeliveryStage.SEND)
         running = self._direct()
         publish = running.publishing.publish if running is not None else self._publish_in_turn

@@ -151,7 +151,8 @@ class Arrivals:
         """A call came: it is served, held, or answered with an error. ``served`` knows of it already."""
         key = frame.agent
         resident = self._residents.get(key)
-        if resident is not None and resident.stay is Stay.ACTIVE and type(frame) is f.Request and not self._is_leaving:
+        leaves = self._state.membership.own.phase is Phase.LEAVING
+        if resident is not None and resident.stay is Stay.ACTIVE and type(frame) is f.Request and not leaves:
             resident.running += 1  # as it is most of the time
             self._serving[peer, frame.call_id] = key
             self._state.effects.append(made(Incoming, (peer, number, frame)))
