@@ -1,4 +1,4 @@
-# The forwarder, without AutoGen: of zmqagents' dependencies it needs these two. From the root of the repository:
+# The forwarder, without AutoGen: of zmqagents' dependencies it needs these three. From the root of the repository:
 #   docker build -f examples/deploy/forwarder.Dockerfile -t zmqagents-forwarder:1 .
 FROM python:3.13-slim AS build
 WORKDIR /src
@@ -6,7 +6,7 @@ COPY pyproject.toml setup.cfg README.md LICENSE ./
 COPY zmqagents zmqagents
 RUN python -m venv /opt/zmqagents \
     && /opt/zmqagents/bin/pip install --no-cache-dir --no-deps . \
-    && /opt/zmqagents/bin/pip install --no-cache-dir "msgpack>=1.0.8" "pyzmq>=26"
+    && /opt/zmqagents/bin/pip install --no-cache-dir "msgpack>=1.0.8" "msgspec>=0.18" "pyzmq>=26"
 
 FROM python:3.13-slim
 COPY --from=build /opt/zmqagents /opt/zmqagents
