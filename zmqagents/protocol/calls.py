@@ -162,12 +162,11 @@ class PendingCalls(Generic[TokenT]):
         return self._deadlines[0][0] if self._deadlines else None
 
 
-@dataclass(slots=True)
-class _Arrived:
-    """What one peer has asked here and has not been answered."""
+class _Serving(Struct, Generic[TokenT]):
+    """One call that is served."""
 
-    load: Load = field(default_factory=Load)
-    weights: dict[CallId, int] = field(default_factory=dict)
+    weight_bytes: int
+    token: TokenT | None = None
 
 
 class ServedCalls(Generic[TokenT]):
@@ -175,9 +174,9 @@ class ServedCalls(Generic[TokenT]):
 
     def __init__(self, limits: CallLimits | None = None) -> None:
         self._limits = limits or CallLimits()
-        self.calls: dict[tuple[NodeId, CallId], TokenT | None] = {}
+        self.calls: dict[tuple[NodeId, CallId], _Serving[TokenT]] = {}
         """Those whose answer somebody waits for."""
-        self._arrived: dict[NodeId, _Arrived] = {}
+        self._loads: dict[NodeId, Load] = {}
 
     def __len__(self) -> int:
         return len(self.calls)
@@ -187,39 +186,38 @@ class ServedCalls(Generic[TokenT]):
 
         RemoteProtocolError if the peer ignores its window, or uses an id twice.
         """
-        arrived = self._arrived.get(peer)
-        if arrived is None:
-            arrived = self._arrived[peer] = _Arrived()
-        if call_id in arrived.weights:
+        load = self._loads.get(peer)
+        if load is None:
+            load = self._loads[peer] = Load()
+        key = (peer, call_id)
+        if key in self.calls:
             raise RemoteProtocolError(WireCode.BAD_FIELD, f"call {call_id} is being served already")
-        arrived.load.admit(weight_bytes, "calls", self._limits.window_calls, self._limits.window_bytes)
-        arrived.weights[call_id] = weight_bytes
-        self.calls[peer, call_id] = None
+        load.admit(weight_bytes, "calls", self._limits.window_calls, self._limits.window_bytes)
+        self.calls[key] = _Serving(weight_bytes)
 
     def attach(self, peer: NodeId, call_id: CallId, token: TokenT) -> bool:
         """What ``get`` is to give for a call that has begun; False if nobody waits for it any more."""
-        if (peer, call_id) not in self.calls:
+        serving = self.calls.get((peer, call_id))
+        if serving is None:
             return False
-        self.calls[peer, call_id] = token
+        serving.token = token
         return True
 
     def end(self, peer: NodeId, call_id: CallId) -> bool:
         """The handler has ended; False if nobody waits for its answer any more."""
-        if (peer, call_id) not in self.calls:
+        serving = self.calls.pop((peer, call_id), None)
+        if serving is None:
             return False
-        del self.calls[peer, call_id]
-        arrived = self._arrived.get(peer)
-        weight_bytes = arrived.weights.pop(call_id, None) if arrived is not None else None
-        if arrived is not None and weight_bytes is not None:
-            arrived.load.remove(weight_bytes)
+        self._loads[peer].remove(serving.weight_bytes)
         return True
 
     def get(self, peer: NodeId, call_id: CallId) -> TokenT | None:
         """What ``attach`` was given, for a CANCEL."""
-        return self.calls.get((peer, call_id))
+        serving = self.calls.get((peer, call_id))
+        return None if serving is None else serving.token
 
     def lose_peer(self, peer: NodeId) -> list[TokenT | None]:
         """The peer is gone: nobody waits for these."""
-        self._arrived.pop(peer, None)
+        self._loads.pop(peer, None)
         lost = [key for key in self.calls if key[0] == peer]
-        return [self.calls.pop(key) for key in lost]
+        return [self.calls.pop(key).token for key in lost]
