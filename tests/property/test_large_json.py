@@ -183,6 +183,80 @@ def test_message_with_slots_is_written_with_the_same_bytes(text: str, number: in
     assert both.write(Checked(LONG + text, number)) == ENCODE(Checked(LONG + text, number))
 
 
+@dataclass
+class Private:
+    _hidden: str | None
+    text: str
+    __number: int = 0
+
+
+@dataclass(slots=True)
+class Slotted:
+    text: str
+
+
+@dataclass
+class HalfSlotted(Slotted):
+    more: str = "more"
+
+
+def _with_another_order(message: Message) -> Message:
+    del message.text
+    message.text = LONG
+    return message
+
+
+def _with_another_attribute(message: Message) -> Message:
+    message.another = 1  # type: ignore[attr-defined]
+    return message
+
+
+def _without_an_attribute(message: Message) -> Message:
+    del message.names
+    return message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Private("a", LONG),
+        HalfSlotted(LONG),
+        _with_another_order(Message("")),
+        _with_another_attribute(Message(LONG)),
+        _without_an_attribute(Message(LONG)),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_fields_are_written_alike_and_nothing_else(message: Any) -> None:
+    Both(type(message)).written(message)
+
+
+@dataclass
+class RaisedError(Exception):
+    text: str
+
+
+@dataclass
+class Shown:
+    text: str
+
+    def __getattribute__(self, name: str) -> Any:
+        return "shown" if name == "text" else object.__getattribute__(self, name)
+
+
+@dataclass
+class Covered:
+    text: str
+
+
+setattr(Covered, "text", property(lambda _: "covered", lambda _self, _value: None))  # noqa: B010
+
+
+@pytest.mark.parametrize("cls", [RaisedError, Shown, Covered])
+def test_class_whose_fields_are_not_what_they_seem_is_left_to_msgspec(cls: type[Any]) -> None:
+    assert large_json.writer(cls, ENCODE) is ENCODE
+
+
 @pytest.mark.parametrize("code", range(0x10000 // 0x400))
 def test_each_character_is_written_alike(code: int) -> None:
     characters = [chr(each) for each in range(code * 0x400, (code + 1) * 0x400) if not 0xD800 <= each < 0xE000]
@@ -245,7 +319,7 @@ STRING = st.text(max_size=6).map(json.dumps) | st.text(max_size=6).map(
     lambda text: json.dumps(text, ensure_ascii=False)
 )
 INTEGER = st.integers().map(str) | st.sampled_from(["1.0", "1e2", "-0", "-0.0", "1e19", "0"])
-LEAF = st.deferred(
+LEAF: st.SearchStrategy[str] = st.deferred(
     lambda: st.builds(
         lambda name, rank, below: _object(
             [('"rank"', rank), ('"name"', name), *([('"below"', below)] if below else [])]
@@ -282,6 +356,7 @@ TAILS = st.sampled_from(["", "", "", " ", "\n\t\r ", ",", "}", "x", "\0", "\x0b"
 @example(members=[('"text"', "5"), ('"text"', '"a"')], text=None, tail="")
 @example(members=[('"leaf"', '{"name": 5, "na\\u006de": "a"}')], text='"a"', tail="")
 @example(members=[('"other"', '{"a": 1e400, "a": 2}')], text='"a"', tail="")
+@example(members=[('"other"', "[NaN, -Infinity]")], text='"a"', tail="")
 @example(members=[('"other"', "[" * 150 + "]" * 150)], text='"a"', tail="")
 @example(members=[('"other"', "[" * 5000 + "]" * 5000)], text='"a"', tail="")
 def test_document_is_read_as_the_same_object_or_refused_alike(
@@ -337,5 +412,5 @@ def test_class_that_refuses_a_value_is_read_alike(number: int | str) -> None:
 )
 def test_class_that_would_be_read_in_another_way_is_left_to_msgspec(annotation: Any) -> None:
     cls = make_dataclass("Other", [("text", str), ("other", annotation)])
-    decode = msgspec_json.Decoder(cls).decode
+    decode: Any = msgspec_json.Decoder(cls).decode
     assert large_json.reader(cls, decode) is decode
