@@ -318,7 +318,7 @@ def documents(*names: str) -> st.SearchStrategy[str]:
 STRING = st.text(max_size=6).map(json.dumps) | st.text(max_size=6).map(
     lambda text: json.dumps(text, ensure_ascii=False)
 )
-INTEGER = st.integers().map(str) | st.sampled_from(["1.0", "1e2", "-0", "-0.0", "1e19", "0"])
+INTEGER = st.integers().map(str) | st.integers(0, 9).map(str) | st.sampled_from(["1.0", "1e2", "-0", "1e18"])
 LEAF: st.SearchStrategy[str] = st.deferred(
     lambda: st.builds(
         lambda name, rank, below: _object(
@@ -330,7 +330,6 @@ LEAF: st.SearchStrategy[str] = st.deferred(
     )
 )
 FITTING = {
-    "text": STRING,
     "number": INTEGER,
     "note": STRING | st.just("null"),
     "flag": st.sampled_from(["true", "false"]),
@@ -342,17 +341,24 @@ FITTING = {
     "table": st.lists(st.tuples(STRING, INTEGER), max_size=3).map(_object),
     "groups": st.lists(st.tuples(STRING, st.lists(STRING | LEAF, max_size=2).map(_array)), max_size=2).map(_object),
 }
-ANY_DOCUMENT = documents(*FITTING, "name", "rank", "below")
+ANY_DOCUMENT = documents("text", *FITTING, "name", "rank", "below")
 FITTING_MEMBER = st.sampled_from(sorted(FITTING)).flatmap(lambda name: st.tuples(st.just(f'"{name}"'), FITTING[name]))
-ODD_MEMBER = st.tuples(ODD_KEYS | st.sampled_from([f'"{name}"' for name in FITTING]), ANY_DOCUMENT)
-MEMBERS = st.lists(FITTING_MEMBER, max_size=6).flatmap(
-    lambda fit: st.lists(ODD_MEMBER, max_size=2).flatmap(lambda odd: st.permutations([*fit, *odd]))
+ODD_MEMBER = st.tuples(ODD_KEYS | st.sampled_from([f'"{name}"' for name in ("text", *FITTING)]), ANY_DOCUMENT)
+FITTING_MEMBERS = st.lists(FITTING_MEMBER, max_size=6, unique_by=lambda member: member[0])
+MEMBERS = st.tuples(FITTING_MEMBERS, st.lists(ODD_MEMBER, max_size=2)).flatmap(
+    lambda both: st.permutations([*both[0], *both[1]])
 )
-TAILS = st.sampled_from(["", "", "", " ", "\n\t\r ", ",", "}", "x", "\0", "\x0b", "{}", "\ufeff"])
+TAILS = st.sampled_from([" ", "\n\t\r ", ",", "}", "x", "\0", "\x0b", "{}", "\ufeff"])
 
 
-@settings(max_examples=1500, deadline=None)
-@given(members=MEMBERS, text=st.none() | STRING, tail=TAILS)
+@settings(max_examples=800, deadline=None)
+@given(members=FITTING_MEMBERS, text=STRING)
+def test_document_that_fits_is_read_as_the_same_object(members: list[tuple[str, str]], text: str) -> None:
+    MESSAGES.taken(_object([*members, ('"text"', text)]).encode("utf-8"))
+
+
+@settings(max_examples=800, deadline=None)
+@given(members=MEMBERS, text=st.none() | STRING, tail=st.just("") | TAILS)
 @example(members=[('"text"', "5"), ('"text"', '"a"')], text=None, tail="")
 @example(members=[('"leaf"', '{"name": 5, "na\\u006de": "a"}')], text='"a"', tail="")
 @example(members=[('"other"', '{"a": 1e400, "a": 2}')], text='"a"', tail="")
@@ -366,7 +372,7 @@ def test_document_is_read_as_the_same_object_or_refused_alike(
     MESSAGES.taken(document.encode("utf-8"))
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(members=MEMBERS, data=st.data())
 def test_damaged_document_is_read_as_the_same_object_or_refused_alike(
     members: list[tuple[str, str]], data: st.DataObject
