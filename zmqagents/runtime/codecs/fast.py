@@ -41,16 +41,19 @@ def msgspec_reads(cls: type[Any]) -> bool:
         json.Decoder(cls)
     except (TypeError, ValueError, NameError, AttributeError, SyntaxError):  # what msgspec says of a type it can't do
         return False
+    return all(map(_is_simple, type_nodes(root)))
+
+
+def type_nodes(root: Any) -> Iterator[Any]:
+    """What msgspec knows of a type and of each type in it."""
     seen: set[int] = set()
     waiting: list[Any] = [root]
     while waiting:
         node = waiting.pop()
         if id(node) not in seen:
             seen.add(id(node))
-            if not _is_simple(node):
-                return False
+            yield node
             waiting.extend(_children(node))
-    return True
 
 
 def _is_simple(node: Any) -> bool:

@@ -17,7 +17,7 @@ from msgspec import json
 from pydantic import BaseModel
 
 from zmqagents.protocol.frames import Part
-from zmqagents.runtime.codecs import content_types
+from zmqagents.runtime.codecs import content_types, large_json
 from zmqagents.runtime.codecs.compiler import instance_of
 from zmqagents.runtime.codecs.fast import msgspec_reads
 from zmqagents.runtime.codecs.names import is_structured, type_name
@@ -55,8 +55,8 @@ class JsonSerializer(StructuredSerializer[T]):
             self.write = _model_writer
             self.read = _model_reader(cls)
         elif msgspec_reads(cls):
-            self.write = _encode
-            self.read = json.Decoder(cls).decode
+            self.write = large_json.writer(cls, _encode)
+            self.read = large_json.reader(cls, json.Decoder(cls).decode)
         else:
             self.write = lambda message: _encode(instance.dump(message, binary=False)[0])
             self.read = lambda payload: instance.load(json.decode(payload), {})
