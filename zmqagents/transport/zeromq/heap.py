@@ -12,7 +12,7 @@ msgspec, Python's strings and libzmq would not use. With another C library than 
 
 from __future__ import annotations
 
-_BLOCK_BYTES = 16 << 20  # orjson reserves over eight times the length of a text that it writes, for 1 MiB just under this
+_BLOCK_BYTES = 16 << 20  # for a text of 1 MiB, orjson reserves just under this while it writes
 
 
 def keep_freed_memory() -> None:
