@@ -104,7 +104,9 @@ class Inbound:
     def on_call_ended(self, token: Any, peer: NodeId, outcome: f.Reply | f.Error | Fate) -> None:
         """See Application. ``token`` is the future that the caller waits for."""
         del peer
-        if not token.done():
+        if self._driver.is_lone and not self._node.pending.calls:
+            self._driver.then = partial(token.resume, outcome)
+        elif not token.done():
             token.set_result(outcome)
 
     def on_serving_ended(self, tokens: list[Any]) -> None:
@@ -163,7 +165,15 @@ class Inbound:
         if not self._node.served.attach(peer, request.call_id, served):
             self._refuse(peer, request.call_id, f.ErrorCode.CANCELLED, "its caller is gone")
             return
-        served.task = self._tasks.start(served.number, self._handle(peer, request, message, served))
+        work = self._handle(peer, request, message, served)
+        if self._driver.is_lone and not self._node.is_busy:
+            parked = self._tasks.parking.take()
+            if parked is not None:
+                place, served.task = parked
+                self._tasks.adopt(served.number, served.task)
+                self._driver.then = partial(place.resume, work)
+                return
+        served.task = self._tasks.start(served.number, work)
 
     def _refuse(self, peer: NodeId, call_id: int, code: f.ErrorCode, reason: object) -> None:
         """End a call whose handler is not started."""

@@ -208,6 +208,7 @@ class Lifecycle:
         self.joined = None
         _abandon_calls(running)
         await running.cluster.leave(self._config.drain_timeout_s)
+        await running.tasks.parking.close()
         _abandon_calls(running)  # those that a caller has made while this process left
 
     async def wait_until_stopped(self, signals: Sequence[signal.Signals]) -> None:

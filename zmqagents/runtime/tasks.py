@@ -9,6 +9,8 @@ from contextvars import Context
 from itertools import count
 from typing import Any
 
+from zmqagents.runtime.prompt import Parking
+
 logger = logging.getLogger("zmqagents")
 
 
@@ -21,6 +23,7 @@ class Tasks:
         self.number = count(1).__next__
         """Gives the number of a task to be started with ``start``."""
         self._ended = ended
+        self.parking = Parking()
 
     def __len__(self) -> int:
         return len(self._running)
@@ -47,6 +50,9 @@ class Tasks:
             task = self._running[number] = context.run(self._loop.create_task, work)
         task.add_done_callback(lambda _: self.end(number))
         return task
+
+    def adopt(self, number: int, task: asyncio.Task[Any]) -> None:
+        self._running[number] = task
 
     async def cancel_all(self) -> None:
         """Cancel what still runs, and wait for its end."""

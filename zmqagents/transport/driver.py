@@ -65,6 +65,8 @@ class Driver:
         self._strays = StrayLog(logger)
         self._flush_scheduled = False
         self._made = 0
+        self.is_lone = False
+        self.then: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
         self._waiters: dict[asyncio.Future[None], None] = {}  # in the order in which they came
@@ -211,14 +213,17 @@ class Driver:
 
     def perform(self) -> None:
         """Do what the core has asked for, in order, and schedule what is to be sent."""
+        self._perform_all()
+        if not self._flush_scheduled:
+            self.schedule_flush()
+
+    def _perform_all(self) -> None:
         node = self.node
         while node.state.effects:
             for effect in node.take_effects():
                 self._perform_one(effect)
         if self.on_change is not None or self._waiters:
             self._went_on()
-        if not self._flush_scheduled:
-            self.schedule_flush()
 
     def _perform_one(self, effect: e.Effect) -> None:
         kind = type(effect)
@@ -322,6 +327,25 @@ class Driver:
         """See TransportEvents."""
         self.node.receive(path, parts, self._loop.time())
         self.perform()
+
+    def on_lone_message(self, path: PathId, parts: list[f.Part]) -> None:
+        node = self.node
+        node.receive(path, parts, self._loop.time())
+        self.is_lone = len(node.state.effects) == 1
+        try:
+            self._perform_all()
+            then = self.then
+            if then is not None:
+                self.is_lone, self.then = False, None
+                then()
+        finally:
+            self.is_lone = False
+            if self._flush_scheduled:
+                pass
+            elif node.has_output:
+                self.schedule_flush()
+            else:
+                self._arm()
 
     def on_gossip(self, parts: list[f.Part]) -> None:
         """See TransportEvents."""

@@ -40,7 +40,7 @@ class Reader:
         on_stray: Callable[[str], None],
         is_late: Callable[[], bool] = bool,
         *,
-        lone_first: bool = False,
+        deliver_lone: Callable[..., None] | None = None,
     ) -> None:
         """With ``lone_first``, what a message starts comes before the look for another, while one comes at a time."""
         self._idle = True
@@ -54,8 +54,8 @@ class Reader:
         self._deliver = deliver
         self._on_stray = on_stray
         self._is_late = is_late
-        self._lone_first = lone_first
-        self._lone = lone_first
+        self._deliver_lone = deliver_lone
+        self._lone = deliver_lone is not None
         """Whether the next message is likely to be the only one, as the last one was."""
         self._fd = get_int(socket, zmq.FD)
         loop.add_reader(self._fd, self._on_readable)
@@ -93,14 +93,14 @@ class Reader:
 
     def _on_readable(self) -> None:
         if not self._lone:
-            self._lone = self._drain() == 1 and self._lone_first
+            self._lone = self._drain() == 1 and self._deliver_lone is not None
             return
         self._idle = False
         try:
-            self._read()
+            self._read(self._deliver_lone)
         finally:
             self._idle = True
-            if self._open:
+            if self._events() & _POLLIN:
                 self.touch()
 
     def _drain(self) -> int:
@@ -112,7 +112,7 @@ class Reader:
         slice_s = _SLICE_S
         try:
             while self._open:
-                if not self._read():
+                if not self._read(self._deliver):
                     finished = True
                     break
                 messages += 1
@@ -131,18 +131,18 @@ class Reader:
                 self.touch()
         return messages
 
-    def _read(self) -> bool:
+    def _read(self, deliver: Callable[..., None]) -> bool:
         """Take and deliver one message; False if there is none."""
         try:
             frame = self._recv(_NOBLOCK, copy=False)
         except zmq.Again:
             return False
         if not frame.more:
-            self._deliver([frame.bytes])
+            deliver([frame.bytes])
             return True
         parts = self._rest([frame.bytes])
         if parts is not None:
-            self._deliver(parts)
+            deliver(parts)
         return True
 
     def _rest(self, parts: list[Part]) -> list[Part] | None:
@@ -166,7 +166,7 @@ class Reader:
 class RouterReader(Reader):
     """Reads a ROUTER: ``deliver`` gets the sender's node id and the parts."""
 
-    def _read(self) -> bool:
+    def _read(self, deliver: Callable[..., None]) -> bool:
         try:
             sender = self._recv(_NOBLOCK)
         except zmq.Again:
@@ -175,18 +175,18 @@ class RouterReader(Reader):
         if len(sender) != NODE_ID_BYTES or sender[0] == 0:
             self._on_stray(f"a message from a peer whose routing id is not a node id: {sender[:NODE_ID_BYTES].hex()}")
         elif parts is not None:
-            self._deliver(sender, parts)
+            deliver(sender, parts)
         return True
 
 
 class MonitorReader(Reader):
     """Reads a monitor: ``deliver`` gets the event, its value and the endpoint."""
 
-    def _read(self) -> bool:
+    def _read(self, deliver: Callable[..., None]) -> bool:
         try:
             head = self._recv(_NOBLOCK)
         except zmq.Again:
             return False
         event, value = MONITOR_EVENT.unpack(head)
-        self._deliver(event & 0xFFFF, value, self._recv(_NOBLOCK).decode("ascii", "replace"))
+        deliver(event & 0xFFFF, value, self._recv(_NOBLOCK).decode("ascii", "replace"))
         return True
