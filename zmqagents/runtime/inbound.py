@@ -102,10 +102,10 @@ class Inbound:
             self._operate(peer, frame)
 
     def on_call_ended(self, token: Any, peer: NodeId, outcome: f.Reply | f.Error | Fate) -> None:
-        """See Application. ``token`` is the future that the caller waits for."""
+        """See Application. ``token`` is the Prompt that the caller waits for."""
         del peer
-        if self._driver.is_lone and not self._node.pending.calls:
-            self._driver.then = partial(token.resume, outcome)
+        if self._driver.is_lone:
+            self._driver.go_on_with(partial(token.resume, outcome))
         elif not token.done():
             token.set_result(outcome)
 
@@ -166,14 +166,12 @@ class Inbound:
             self._refuse(peer, request.call_id, f.ErrorCode.CANCELLED, "its caller is gone")
             return
         work = self._handle(peer, request, message, served)
-        if self._driver.is_lone and not self._node.is_busy:
-            parked = self._tasks.parking.take()
-            if parked is not None:
-                place, served.task = parked
-                self._tasks.adopt(served.number, served.task)
-                self._driver.then = partial(place.resume, work)
-                return
-        served.task = self._tasks.start(served.number, work)
+        parked = self._tasks.start_parked(served.number, work) if self._driver.is_lone else None
+        if parked is None:
+            served.task = self._tasks.start(served.number, work)
+        else:
+            served.task, begin = parked
+            self._driver.go_on_with(begin)
 
     def _refuse(self, peer: NodeId, call_id: int, code: f.ErrorCode, reason: object) -> None:
         """End a call whose handler is not started."""

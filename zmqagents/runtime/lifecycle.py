@@ -141,6 +141,7 @@ class Lifecycle:
         self._starting = None
         self._failure = error
         if running is not None:
+            running.tasks.close()
             await running.cluster.leave(0.0)
         await self._room.close(RuntimeNotStartedError(f"the runtime could not be started: {error}"))
         self._stopped.set()
@@ -186,6 +187,8 @@ class Lifecycle:
             if running is not None:
                 await self._drain(running)
         finally:
+            if self.running is not None:
+                self.running.tasks.close()
             self.running = self.joined = None
             self._starting = self._stopping = None
             self._stopped.set()
@@ -208,7 +211,6 @@ class Lifecycle:
         self.joined = None
         _abandon_calls(running)
         await running.cluster.leave(self._config.drain_timeout_s)
-        await running.tasks.parking.close()
         _abandon_calls(running)  # those that a caller has made while this process left
 
     async def wait_until_stopped(self, signals: Sequence[signal.Signals]) -> None:

@@ -29,7 +29,7 @@ from zmqagents.runtime.failures import from_wire, peer_lost, timed_out, undelive
 from zmqagents.runtime.identities import agent_key, check_text
 from zmqagents.runtime.limits import check_size
 from zmqagents.runtime.operations import operate_here
-from zmqagents.runtime.prompt import PromptFuture
+from zmqagents.runtime.parking import Prompt
 from zmqagents.runtime.tasks import Tasks
 from zmqagents.runtime.way import Way
 from zmqagents.transport.driver import Driver
@@ -283,7 +283,7 @@ class Outbound:
         """Send a call and wait for its outcome; a caller that gives up cancels it there too."""
         if self._driver.closed:
             raise RuntimeNotStartedError("the runtime was stopped before the message was sent")
-        answer: PromptFuture[f.Reply | f.Error | Fate] = PromptFuture()
+        answer: Prompt[f.Reply | f.Error | Fate] = Prompt(loop=asyncio.get_running_loop())
         if not self._node.call(home, frame, answer, deadline_s, self._driver.now_s):
             return Fate.UNDELIVERABLE
         self._driver.message_made(urgent=True)

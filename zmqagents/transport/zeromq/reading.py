@@ -42,7 +42,7 @@ class Reader:
         *,
         deliver_lone: Callable[..., None] | None = None,
     ) -> None:
-        """With ``lone_first``, what a message starts comes before the look for another, while one comes at a time."""
+        """While one message comes at a time, it goes to ``deliver_lone``, if given, before the look for another."""
         self._idle = True
         """Whether ``touch`` has anything to do."""
         self._open = True
@@ -55,8 +55,8 @@ class Reader:
         self._on_stray = on_stray
         self._is_late = is_late
         self._deliver_lone = deliver_lone
-        self._lone = deliver_lone is not None
-        """Whether the next message is likely to be the only one, as the last one was."""
+        self._lone = deliver_lone
+        """Set while the next message is likely to be the only one, as the last one was."""
         self._fd = get_int(socket, zmq.FD)
         loop.add_reader(self._fd, self._on_readable)
         self.touch()
@@ -88,20 +88,21 @@ class Reader:
     def _look(self) -> None:
         self._idle = True
         if self._open and self._events() & _POLLIN:
-            self._lone = False
+            self._lone = None
             self._drain()
 
     def _on_readable(self) -> None:
-        if not self._lone:
-            self._lone = self._drain() == 1 and self._deliver_lone is not None
+        deliver_lone = self._lone
+        if deliver_lone is None:
+            if self._drain() == 1:
+                self._lone = self._deliver_lone
             return
         self._idle = False
         try:
-            self._read(self._deliver_lone)
+            self._read(deliver_lone)
         finally:
             self._idle = True
-            if self._events() & _POLLIN:
-                self.touch()
+            self.sent()
 
     def _drain(self) -> int:
         """Read until nothing is left, or time is up; how many messages."""
