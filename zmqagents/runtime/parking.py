@@ -2,8 +2,8 @@
 
 A handler's task begins, and a caller's task goes on, one turn of the loop after the message was read: ``call_soon``,
 ``select`` and the way back into the task. Of a call that is alone that is a tenth. So whoever reads such a message may
-go straight on: ``Prompt`` is a future whose awaiting task is resumed within ``resume``, and ``Parking`` keeps a task
-that has been created ahead of time, and waits on a Prompt for its work.
+go straight on: ``Prompt`` is a future whose awaiting task is resumed within ``resume``, and ``Parking`` keeps tasks
+that have been created ahead of time, and wait on a Prompt for their work.
 
 Promised: to the code that runs so, nothing is different. It runs in a true task from first to last, which is the
 current one (so timeouts and task groups work), which can be cancelled, and which has a context of its own: a parked
@@ -14,12 +14,14 @@ acts as a future. In every other way a Prompt is an asyncio.Future.
 ``resume`` must not be called from within a task, for steps of tasks do not nest; and whoever calls it must be prepared
 for anything to be called from the code that it resumes, and so should have finished his own work.
 
-A parked task shows in ``asyncio.all_tasks()``. Whoever cancels it, as ``asyncio.run`` does at its end, ends it, and the
-next one is parked when it is missed.
+Parked tasks show in ``asyncio.all_tasks()``. Whoever cancels them, as ``asyncio.run`` does at its end, ends them, and
+others are parked when they are missed. A process that no lone call has reached has none.
 
 Rejected: eager tasks, which need Python 3.12, and make each task within the time of its call; running the first step of
 a coroutine outside of any task, where ``asyncio.timeout`` does not work; taking the step out of the loop's queue, which
-is private and different in other loops; one parked task for all handlers, whose contexts would mix.
+is private and different in other loops; one parked task for all handlers, whose contexts would mix; parking another
+one with each call, since what a process does after it has answered also keeps a core from the threads that carry the
+answer.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
 Work: TypeAlias = Coroutine[Any, Any, None]
+
+PARKED = 4  # made in one go: the turn of the loop in which they begin to wait takes longer than making one
 
 
 class Prompt(asyncio.Future[T]):
@@ -94,40 +98,42 @@ class Prompt(asyncio.Future[T]):
 
 
 class Parking:
-    """Keeps one task that waits for its work, once one was asked for; each in a copy of the context of the first."""
+    """Keeps tasks that wait for their work, once one was asked for; each in a copy of the context of its making."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
-        self._parked: tuple[asyncio.Task[None], Prompt[Work]] | None = None
+        self._parked: list[tuple[asyncio.Task[None], Prompt[Work]]] = []
         self._closed = False
 
     def take(self) -> tuple[asyncio.Task[None], Callable[[Work], None]] | None:
-        """A task, and what begins its work, to be called at once; None if none waits, but the next time one will."""
-        parked = self._parked
-        if parked is None or not parked[1].is_awaited:  # none, or not yet, or it was cancelled
-            if parked is None or parked[1].done():
-                self._loop.call_soon(self._park)
-            return None
-        self._parked = None
-        task, place = parked
-        return task, place.resume
+        """A task, and what begins its work, to be called at once; None if none waits, but soon some will."""
+        taken = None
+        while self._parked and taken is None:
+            task, place = self._parked[-1]
+            if place.is_awaited:
+                taken = task, place.resume
+            elif not task.done():  # it has yet to begin to wait, or was cancelled just now
+                return None
+            self._parked.pop()
+        if not self._parked:
+            self._loop.call_soon(self._park, context=self._context)
+        return taken
 
     def close(self) -> None:
-        """Let the task that waits end, in the next turn of the loop; none is parked from now on."""
+        """Let the tasks that wait end, in the next turn of the loop; none is parked from now on."""
         self._closed = True
-        if self._parked is not None:
-            self._parked[0].cancel()
-            self._parked = None
+        for task, _ in self._parked:
+            task.cancel()
+        self._parked.clear()
 
     def _park(self) -> None:
-        if not self._closed and (self._parked is None or self._parked[1].done()):
+        if self._closed or self._parked:
+            return
+        for _ in range(PARKED):
             place: Prompt[Work] = Prompt(loop=self._loop)
-            self._parked = self._context.run(self._loop.create_task, self._wait(place)), place
+            self._parked.append((self._loop.create_task(_work(place)), place))
 
-    async def _wait(self, place: Prompt[Work]) -> None:
-        work = await place
-        try:
-            await work
-        finally:
-            self._park()
+
+async def _work(place: Prompt[Work]) -> None:
+    await (await place)

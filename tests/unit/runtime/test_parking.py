@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from autogen_core import CancellationToken
 
-from zmqagents.runtime.parking import Parking, Prompt
+from zmqagents.runtime.parking import PARKED, Parking, Prompt
 
 name: ContextVar[str] = ContextVar("name", default="nobody's")
 
@@ -233,21 +233,21 @@ async def test_work_begins_at_once_in_a_task_of_its_own(parking: Parking) -> Non
     assert began[0] is began[1] is began[2]
 
 
-async def test_each_work_has_a_context_of_its_own_made_of_the_first_one(parking: Parking) -> None:
+async def test_each_work_has_a_context_of_its_own_like_that_of_the_start(parking: Parking) -> None:
     seen: list[str] = []
 
     async def work() -> None:
         seen.append(name.get())
         name.set("the work's")
 
-    for _ in range(3):
+    for _ in range(PARKED + 1):
         await in_callback(lambda: begin(parking, work()))
         await asyncio.sleep(0)
-    assert seen == ["the starter's"] * 3
+    assert seen == ["the starter's"] * (PARKED + 1)
     assert name.get() == "the test's"
 
 
-async def test_work_that_is_cancelled_ends_and_another_task_is_parked(parking: Parking) -> None:
+async def test_work_that_is_cancelled_ends_and_others_go_on(parking: Parking) -> None:
     tasks: list[asyncio.Task[None]] = []
     await in_callback(lambda: tasks.append(begin(parking, asyncio.sleep(60))))
     tasks[0].cancel()
@@ -267,12 +267,13 @@ async def test_exception_of_the_work_is_that_of_its_task(parking: Parking) -> No
         await tasks[0]
 
 
-async def test_task_that_others_have_cancelled_while_it_waited_is_replaced(parking: Parking) -> None:
+async def test_tasks_that_others_have_cancelled_while_they_waited_are_replaced(parking: Parking) -> None:
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
-    assert parking.take() is None
-    for _ in range(3):
+    for _ in range(2):  # they have yet to end; they have ended
+        assert parking.take() is None
         await asyncio.sleep(0)
+    await asyncio.sleep(0)
     await in_callback(lambda: begin(parking, asyncio.sleep(0)))
 
 
@@ -292,7 +293,8 @@ async def test_task_that_has_not_begun_to_wait_can_be_ended(tasks: None) -> None
     parking = Parking()
     parking.take()
     await asyncio.sleep(0)
-    assert len(asyncio.all_tasks() - before) == 1
+    assert len(asyncio.all_tasks() - before) == PARKED
+    assert parking.take() is None
     parking.close()
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before

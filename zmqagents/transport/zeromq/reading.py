@@ -45,6 +45,8 @@ class Reader:
         """While one message comes at a time, it goes to ``deliver_lone``, if given, before the look for another."""
         self._idle = True
         """Whether ``touch`` has anything to do."""
+        self._answered = False
+        """Whether something was sent since a message was read."""
         self._open = True
         self._loop = loop
         self._socket = socket
@@ -71,11 +73,13 @@ class Reader:
             self._loop.call_soon(self._look)
 
     def sent(self) -> None:
-        """Something was sent on the socket: as ``touch``, if anything is there to read.
+        """Something was sent on the socket: as ``touch``, if anything is there to read. While reading, it is noted.
 
         Asking costs less than a turn of the loop. Whatever comes after the question signals the descriptor again.
         """
-        if self._idle and self._events() & _POLLIN:
+        if not self._idle:
+            self._answered = True
+        elif self._events() & _POLLIN:
             self.touch()
 
     def close(self) -> None:
@@ -98,11 +102,15 @@ class Reader:
                 self._lone = self._deliver_lone
             return
         self._idle = False
+        self._answered = False
         try:
             self._read(deliver_lone)
         finally:
             self._idle = True
-            self.sent()
+            if self._answered:
+                self.sent()
+            elif self._open:  # what the message has started may be yet to come, and comes first
+                self.touch()
 
     def _drain(self) -> int:
         """Read until nothing is left, or time is up; how many messages."""
