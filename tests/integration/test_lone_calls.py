@@ -158,6 +158,28 @@ async def test_lone_call_that_is_cancelled_ends_its_handler_too(pair: Pair) -> N
     assert await pair.call() == Text("hi")
 
 
+async def test_lone_call_that_is_taken_back_before_its_handler_has_begun_is_not_handled(pair: Pair) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def make() -> Handler:
+        asked.set()
+        await go_on.wait()
+        return Handler()
+
+    await Handler.register(pair.host, "slow", make)
+    await within(pair.caller.wait_for_agents("slow"))
+    token = CancellationToken()
+    call = asyncio.ensure_future(pair.caller.send_message(Text("hi"), agent("slow"), cancellation_token=token))
+    await within(asked.wait())
+    token.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await eventually(lambda: not pair.host._lifecycle.running.tasks)  # type: ignore[union-attr]
+    go_on.set()
+    assert await pair.call() == Text("hi")
+    assert not getattr(pair.host._parts.agents.instances.get("slow/default"), "tasks", [])
+
+
 async def test_lone_call_whose_task_is_cancelled_ends_its_handler_too(pair: Pair) -> None:
     call = asyncio.ensure_future(pair.call("wait"))
     await eventually(lambda: pair.handler.tasks)

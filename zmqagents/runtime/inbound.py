@@ -25,6 +25,7 @@ from zmqagents.runtime.failures import wire_text
 from zmqagents.runtime.identities import agent_id
 from zmqagents.runtime.limits import check_size, limit_bytes
 from zmqagents.runtime.operations import operate_here
+from zmqagents.runtime.parking import Prompt
 from zmqagents.runtime.publishing import Publishing
 from zmqagents.runtime.states import States
 from zmqagents.runtime.tasks import Tasks
@@ -102,9 +103,9 @@ class Inbound:
             self._operate(peer, frame)
 
     def on_call_ended(self, token: Any, peer: NodeId, outcome: f.Reply | f.Error | Fate) -> None:
-        """See Application. ``token`` is the Prompt that the caller waits for."""
+        """See Application. ``token`` is the future that the caller waits for."""
         del peer
-        if self._driver.is_lone:
+        if self._driver.is_lone and type(token) is Prompt:
             self._driver.go_on_with(partial(token.resume, outcome))
         elif not token.done():
             token.set_result(outcome)

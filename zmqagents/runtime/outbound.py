@@ -283,7 +283,10 @@ class Outbound:
         """Send a call and wait for its outcome; a caller that gives up cancels it there too."""
         if self._driver.closed:
             raise RuntimeNotStartedError("the runtime was stopped before the message was sent")
-        answer: Prompt[f.Reply | f.Error | Fate] = Prompt(loop=asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[f.Reply | f.Error | Fate]
+        # A Prompt takes longer than a future of the loop's, which is all that calls among others are worth.
+        answer = loop.create_future() if self._node.pending.calls else Prompt(loop=loop)
         if not self._node.call(home, frame, answer, deadline_s, self._driver.now_s):
             return Fate.UNDELIVERABLE
         self._driver.message_made(urgent=True)

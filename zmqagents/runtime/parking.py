@@ -1,9 +1,9 @@
 """Tasks that go on within a callback of the event loop, rather than in the turn after it.
 
 A handler's task begins, and a caller's task goes on, one turn of the loop after the message was read: ``call_soon``,
-``select`` and the way back into the task. Of a call that is alone that is a tenth. So whoever reads such a message may
-go straight on: ``Prompt`` is a future whose awaiting task is resumed within ``resume``, and ``Parking`` keeps tasks
-that have been created ahead of time, and wait on a Prompt for their work.
+``select`` and the way back into the task, 8 to 10 µs with cold caches, at either end of a call that is alone. So
+whoever reads such a message may go straight on: ``Prompt`` is a future whose awaiting task is resumed within
+``resume``, and ``Parking`` keeps tasks that have been created ahead of time, and wait on a Prompt for their work.
 
 Promised: to the code that runs so, nothing is different. It runs in a true task from first to last, which is the
 current one (so timeouts and task groups work), which can be cancelled, and which has a context of its own: a parked

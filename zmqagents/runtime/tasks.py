@@ -52,7 +52,7 @@ class Tasks:
         return task, partial(begin, work)
 
     def close(self) -> None:
-        """Let the task that waits for work end; none waits from now on. What works goes on."""
+        """Let the tasks that wait for work end; none waits from now on. What works goes on."""
         self._parking.close()
 
     def end(self, number: int) -> None:
