@@ -42,6 +42,10 @@ class Recorder(TransportEvents):
     def on_message(self, path: PathId, parts: list[Part]) -> None:
         self._add("message", path, parts)
 
+    def on_lone_message(self, path: PathId, parts: list[Part]) -> None:
+        assert asyncio.current_task() is None
+        self.on_message(path, parts)
+
     def on_gossip(self, parts: list[Part]) -> None:
         self._add("gossip", parts)
 

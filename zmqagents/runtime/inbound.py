@@ -24,6 +24,7 @@ from zmqagents.runtime.failures import wire_text
 from zmqagents.runtime.identities import agent_id
 from zmqagents.runtime.limits import check_size, limit_bytes
 from zmqagents.runtime.operations import operate_here
+from zmqagents.runtime.parking import Prompt
 from zmqagents.runtime.publishing import Publishing
 from zmqagents.runtime.states import States
 from zmqagents.runtime.tasks import Tasks
@@ -103,7 +104,9 @@ class Inbound:
     def on_call_ended(self, token: Any, peer: NodeId, outcome: f.Reply | f.Error | Fate) -> None:
         """See Application. ``token`` is the future that the caller waits for."""
         del peer
-        if not token.done():
+        if self._driver.is_lone and type(token) is Prompt:
+            self._driver.go_on_with(partial(token.resume, outcome))
+        elif not token.done():
             token.set_result(outcome)
 
     def on_serving_ended(self, tokens: list[Any]) -> None:
@@ -162,7 +165,13 @@ class Inbound:
         if not self._node.served.attach(peer, request.call_id, served):
             self._refuse(peer, request.call_id, f.ErrorCode.CANCELLED, "its caller is gone")
             return
-        served.task = self._tasks.start(served.number, self._handle(peer, request, message, served))
+        work = self._handle(peer, request, message, served)
+        parked = self._tasks.start_parked(served.number, work) if self._driver.is_lone else None
+        if parked is None:
+            served.task = self._tasks.start(served.number, work)
+        else:
+            served.task, begin = parked
+            self._driver.go_on_with(begin)
 
     def _refuse(self, peer: NodeId, call_id: int, code: f.ErrorCode, reason: object) -> None:
         """End a call whose handler is not started."""

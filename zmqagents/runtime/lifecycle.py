@@ -141,6 +141,7 @@ class Lifecycle:
         self._starting = None
         self._failure = error
         if running is not None:
+            running.tasks.close()
             await running.cluster.leave(0.0)
         await self._room.close(RuntimeNotStartedError(f"the runtime could not be started: {error}"))
         self._stopped.set()
@@ -186,6 +187,8 @@ class Lifecycle:
             if running is not None:
                 await self._drain(running)
         finally:
+            if self.running is not None:
+                self.running.tasks.close()
             self.running = self.joined = None
             self._starting = self._stopping = None
             self._stopped.set()

@@ -29,6 +29,7 @@ from zmqagents.runtime.failures import from_wire, peer_lost, timed_out, undelive
 from zmqagents.runtime.identities import agent_key, check_text
 from zmqagents.runtime.limits import check_size
 from zmqagents.runtime.operations import operate_here
+from zmqagents.runtime.parking import Prompt
 from zmqagents.runtime.tasks import Tasks
 from zmqagents.runtime.way import Way
 from zmqagents.transport.driver import Driver
@@ -282,7 +283,10 @@ class Outbound:
         """Send a call and wait for its outcome; a caller that gives up cancels it there too."""
         if self._driver.closed:
             raise RuntimeNotStartedError("the runtime was stopped before the message was sent")
-        answer: asyncio.Future[f.Reply | f.Error | Fate] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[f.Reply | f.Error | Fate]
+        # A Prompt takes longer than a future of the loop's, which is all that calls among others are worth.
+        answer = loop.create_future() if self._node.pending.calls else Prompt(loop=loop)
         if not self._node.call(home, frame, answer, deadline_s, self._driver.now_s):
             return Fate.UNDELIVERABLE
         self._driver.message_made(urgent=True)

@@ -6,8 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from functools import partial
 from itertools import count
 from typing import Any
+
+from zmqagents.runtime.parking import Parking
 
 logger = logging.getLogger("zmqagents")
 
@@ -21,6 +24,7 @@ class Tasks:
         self.number = count(1).__next__
         """Gives the number of a task to be started with ``start``."""
         self._ended = ended
+        self._parking = Parking()
 
     def __len__(self) -> int:
         return len(self._running)
@@ -32,6 +36,24 @@ class Tasks:
         """
         task = self._running[number] = self._loop.create_task(work)
         return task
+
+    def start_parked(
+        self, number: int, work: Coroutine[Any, Any, None]
+    ) -> tuple[asyncio.Task[None], Callable[[], None]] | None:
+        """As ``start``, of a task that waits already; the work begins when what is returned is called, and must be.
+
+        None, and nothing is started, if no task waits. See ``parking.py``.
+        """
+        parked = self._parking.take()
+        if parked is None:
+            return None
+        task, begin = parked
+        self._running[number] = task
+        return task, partial(begin, work)
+
+    def close(self) -> None:
+        """Let the tasks that wait for work end; none waits from now on. What works goes on."""
+        self._parking.close()
 
     def end(self, number: int) -> None:
         """The task has ended; saying so again does no harm."""

@@ -71,6 +71,12 @@ class TransportEvents(Protocol):
     def on_message(self, path: PathId, parts: list[Part]) -> None:
         """A multipart message came; ``path`` (an int for a dialled one, else the peer's node id) can be answered on."""
 
+    def on_lone_message(self, path: PathId, parts: list[Part]) -> None:
+        """As ``on_message``, for a message that is probably the only one that has come; who tells so is done with it.
+
+        Called by the event loop, never from within a task: tasks may be resumed within. Transports need not tell it.
+        """
+
     def on_gossip(self, parts: list[Part]) -> None:
         """A gossip message came from one of the subscribed endpoints."""
 

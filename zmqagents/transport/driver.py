@@ -65,6 +65,10 @@ class Driver:
         self._strays = StrayLog(logger)
         self._flush_scheduled = False
         self._made = 0
+        self.is_lone = False
+        """Whether what the application is told now is all that has come, as far as is known, and no call goes on but
+        the one it is about: see ``go_on_with``."""
+        self._then: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
         self._waiters: dict[asyncio.Future[None], None] = {}  # in the order in which they came
@@ -146,6 +150,11 @@ class Driver:
         elif not self._flush_scheduled:
             self.schedule_flush()
 
+    def go_on_with(self, then: Callable[[], None]) -> None:
+        """While ``is_lone``: call ``then`` as soon as what has come is dealt with. It may use all there is here."""
+        self.is_lone = False
+        self._then = then
+
     async def wait_for_room(self, node_id: NodeId, has_room: Callable[[NodeId], bool], timeout_s: float) -> None:
         """Wait until ``has_room(node_id)``; BackpressureError, naming the peer, after ``timeout_s``."""
         deadline_s = self._loop.time() + timeout_s
@@ -211,14 +220,18 @@ class Driver:
 
     def perform(self) -> None:
         """Do what the core has asked for, in order, and schedule what is to be sent."""
+        self._perform_all()
+        if not self._flush_scheduled:
+            self.schedule_flush()
+
+    def _perform_all(self) -> None:
+        """As ``perform``, and nothing is scheduled."""
         node = self.node
         while node.state.effects:
             for effect in node.take_effects():
                 self._perform_one(effect)
         if self.on_change is not None or self._waiters:
             self._went_on()
-        if not self._flush_scheduled:
-            self.schedule_flush()
 
     def _perform_one(self, effect: e.Effect) -> None:
         kind = type(effect)
@@ -322,6 +335,28 @@ class Driver:
         """See TransportEvents."""
         self.node.receive(path, parts, self._loop.time())
         self.perform()
+
+    def on_lone_message(self, path: PathId, parts: list[f.Part]) -> None:
+        """See TransportEvents. What the message starts mostly sends all there is, so that no flush need follow."""
+        node = self.node
+        node.receive(path, parts, self._loop.time())
+        self.is_lone = len(node.state.effects) == 1 and not node.is_busy
+        try:
+            self._perform_all()
+        finally:
+            self.is_lone = False
+            then, self._then = self._then, None
+            try:
+                if then is not None:
+                    then()  # last: it may call whatever there is here
+            finally:
+                self._flush_rest()
+
+    def _flush_rest(self) -> None:
+        if self.node.has_output:
+            self.schedule_flush()
+        elif not self.closed:
+            self._arm()
 
     def on_gossip(self, parts: list[f.Part]) -> None:
         """See TransportEvents."""

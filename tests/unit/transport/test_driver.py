@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,14 +33,20 @@ class Application:
         self.incoming: list[f.Request | f.Event | f.Agent | f.Cancel] = []
         self.ended: list[f.Reply | f.Error | e.Fate] = []
         self.raising: list[Exception] = []
+        self.told: Callable[[], None] | None = None
+        """Called when something has come in."""
 
     def on_incoming(self, peer: NodeId, number: int, frame: f.Request | f.Event | f.Agent | f.Cancel) -> None:
         if self.raising:
             raise self.raising.pop()
         self.incoming.append(frame)
+        if self.told is not None:
+            self.told()
 
     def on_call_ended(self, token: Any, peer: NodeId, outcome: f.Reply | f.Error | e.Fate) -> None:
         self.ended.append(outcome)
+        if self.told is not None:
+            self.told()
 
     def on_serving_ended(self, tokens: list[Any]) -> None: ...
     def on_events_abandoned(self, peer: NodeId, events: int) -> None: ...
@@ -187,6 +194,141 @@ async def test_gossip_that_leaves_nothing_to_do_is_followed_by_no_flush(
     one.driver.on_gossip([])
     await asyncio.sleep(0)
     assert len(flushes) == 1
+
+
+# -- lone messages ---------------------------------------------------------------------------------------------------
+
+
+class Line:
+    """Messages of one station to another are kept; each comes, as a lone one, when the test says so."""
+
+    def __init__(self, one: Station, two: Station) -> None:
+        self.one, self.two = one, two
+        self.kept: list[tuple[Station, list[f.Part]]] = []
+        for station, other in ((one, two), (two, one)):
+            station.transport.send = partial(self._keep, other)  # type: ignore[method-assign]
+
+    def _keep(self, to: Station, path: PathId, parts: Sequence[f.Part]) -> bool:
+        self.kept.append((to, list(parts)))
+        return True
+
+    def bring(self) -> None:
+        """Let what was kept first come."""
+        to, parts = self.kept.pop(0)
+        to.driver.on_lone_message((self.two if to is self.one else self.one).node.node_id, parts)
+
+    def call(self, calls: int = 1) -> None:
+        """One station calls the other, all in one message."""
+        for _ in range(calls):
+            self.one.call(self.two)
+        self.one.driver._send()
+
+    def answer(self) -> None:
+        """The other station answers the last call."""
+        call = self.two.application.incoming[-1]
+        assert isinstance(call, f.Request)
+        self.two.node.answer(self.one.node.node_id, f.Reply(call.call_id, "", "", b""))
+        self.two.driver.message_made(urgent=True)
+
+
+@pytest.fixture
+async def line(pair: tuple[Station, Station]) -> Line:
+    for station in pair:
+        assert await station.driver.quiet(DEADLINE_S)
+        await asyncio.sleep(0)
+    return Line(*pair)
+
+
+async def test_what_a_lone_call_starts_begins_when_all_else_is_done(line: Line) -> None:
+    driver, noted = line.two.driver, list[object]()
+
+    def begin() -> None:
+        noted.append((driver.is_lone, driver.node.state.effects))
+        line.answer()
+
+    def told() -> None:
+        noted.append(driver.is_lone)
+        driver.go_on_with(begin)
+        noted.append(driver.is_lone)
+
+    line.two.application.told = told
+    line.call()
+    line.bring()
+    assert noted == [True, False, (False, [])]
+    assert [to for to, _ in line.kept] == [line.one], "the answer has left already"
+    assert not driver._flush_scheduled, "and nothing is left to send"
+
+
+async def test_caller_that_goes_on_with_a_lone_answer_may_call_again_at_once(line: Line) -> None:
+    driver = line.one.driver
+    line.one.application.told = lambda: driver.go_on_with(line.call)
+    line.call()
+    line.bring()
+    line.answer()
+    line.bring()
+    assert len(line.one.application.ended) == 1
+    line.bring()
+    assert len(line.two.application.incoming) == 2
+
+
+async def test_lone_message_that_starts_nothing_is_acknowledged_with_the_turn(line: Line) -> None:
+    line.call()
+    line.bring()
+    assert not line.kept
+    assert line.two.driver._flush_scheduled
+
+
+async def test_message_of_several_calls_is_not_lone(line: Line) -> None:
+    lone = list[bool]()
+    line.two.application.told = lambda: lone.append(line.two.driver.is_lone)
+    line.call(3)
+    line.bring()
+    assert lone == [False] * 3
+
+
+async def test_call_that_comes_while_another_is_served_is_not_lone(line: Line) -> None:
+    lone = list[bool]()
+    line.two.application.told = lambda: lone.append(line.two.driver.is_lone)
+    for _ in range(2):
+        line.call()
+        line.bring()
+    assert lone == [True, False]
+
+
+async def test_message_is_lone_only_if_the_transport_says_so(line: Line) -> None:
+    lone = list[bool]()
+    line.two.application.told = lambda: lone.append(line.two.driver.is_lone)
+    line.call()
+    line.two.driver.on_message(line.one.node.node_id, line.kept.pop()[1])
+    assert lone == [False]
+
+
+async def test_what_a_lone_message_starts_may_end_the_program(line: Line) -> None:
+    driver = line.two.driver
+
+    def end() -> None:
+        raise KeyboardInterrupt
+
+    line.two.application.told = lambda: driver.go_on_with(end)
+    line.call()
+    with pytest.raises(KeyboardInterrupt):
+        line.bring()
+    assert driver._flush_scheduled
+    line.call()
+    line.two.application.told = None
+    line.bring()
+    assert len(line.two.application.incoming) == 2, "what began before does not begin again"
+
+
+async def test_what_a_lone_message_starts_may_close_the_driver(line: Line) -> None:
+    driver = line.two.driver
+    line.two.application.told = lambda: driver.go_on_with(lambda: closing.send(None))
+    closing = driver.close()
+    line.call()
+    line.bring()
+    assert driver.closed
+    assert driver._timer is None
+    closing.close()
 
 
 # -- waiting ---------------------------------------------------------------------------------------------------------

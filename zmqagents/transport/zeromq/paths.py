@@ -57,7 +57,9 @@ class DialledPath:
             close_monitor(socket, self._monitor)
             raise
         deliver = partial(events.on_message, path)
-        self.reader = Reader(loop, socket, deliver, events.on_stray, events.is_late, lone_first=True)
+        self.reader = Reader(
+            loop, socket, deliver, events.on_stray, events.is_late, deliver_lone=partial(events.on_lone_message, path)
+        )
         self._monitor_reader = MonitorReader(loop, self._monitor, self._on_event, events.on_stray)
 
     def close(self) -> None:

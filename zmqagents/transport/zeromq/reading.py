@@ -40,11 +40,13 @@ class Reader:
         on_stray: Callable[[str], None],
         is_late: Callable[[], bool] = bool,
         *,
-        lone_first: bool = False,
+        deliver_lone: Callable[..., None] | None = None,
     ) -> None:
-        """With ``lone_first``, what a message starts comes before the look for another, while one comes at a time."""
+        """While one message comes at a time, it goes to ``deliver_lone``, if given, before the look for another."""
         self._idle = True
         """Whether ``touch`` has anything to do."""
+        self._answered = False
+        """Whether something was sent since a message was read."""
         self._open = True
         self._loop = loop
         self._socket = socket
@@ -54,9 +56,9 @@ class Reader:
         self._deliver = deliver
         self._on_stray = on_stray
         self._is_late = is_late
-        self._lone_first = lone_first
-        self._lone = lone_first
-        """Whether the next message is likely to be the only one, as the last one was."""
+        self._deliver_lone = deliver_lone
+        self._lone = deliver_lone
+        """Set while the next message is likely to be the only one, as the last one was."""
         self._fd = get_int(socket, zmq.FD)
         loop.add_reader(self._fd, self._on_readable)
         self.touch()
@@ -71,11 +73,13 @@ class Reader:
             self._loop.call_soon(self._look)
 
     def sent(self) -> None:
-        """Something was sent on the socket: as ``touch``, if anything is there to read.
+        """Something was sent on the socket: as ``touch``, if anything is there to read. While reading, it is noted.
 
         Asking costs less than a turn of the loop. Whatever comes after the question signals the descriptor again.
         """
-        if self._idle and self._events() & _POLLIN:
+        if not self._idle:
+            self._answered = True
+        elif self._events() & _POLLIN:
             self.touch()
 
     def close(self) -> None:
@@ -88,19 +92,24 @@ class Reader:
     def _look(self) -> None:
         self._idle = True
         if self._open and self._events() & _POLLIN:
-            self._lone = False
+            self._lone = None
             self._drain()
 
     def _on_readable(self) -> None:
-        if not self._lone:
-            self._lone = self._drain() == 1 and self._lone_first
+        deliver_lone = self._lone
+        if deliver_lone is None:
+            if self._drain() == 1:
+                self._lone = self._deliver_lone
             return
         self._idle = False
+        self._answered = False
         try:
-            self._read()
+            self._read(deliver_lone)
         finally:
             self._idle = True
-            if self._open:
+            if self._answered:
+                self.sent()
+            elif self._open:  # what the message has started may be yet to come, and comes first
                 self.touch()
 
     def _drain(self) -> int:
@@ -112,7 +121,7 @@ class Reader:
         slice_s = _SLICE_S
         try:
             while self._open:
-                if not self._read():
+                if not self._read(self._deliver):
                     finished = True
                     break
                 messages += 1
@@ -131,18 +140,18 @@ class Reader:
                 self.touch()
         return messages
 
-    def _read(self) -> bool:
+    def _read(self, deliver: Callable[..., None]) -> bool:
         """Take and deliver one message; False if there is none."""
         try:
             frame = self._recv(_NOBLOCK, copy=False)
         except zmq.Again:
             return False
         if not frame.more:
-            self._deliver([frame.bytes])
+            deliver([frame.bytes])
             return True
         parts = self._rest([frame.bytes])
         if parts is not None:
-            self._deliver(parts)
+            deliver(parts)
         return True
 
     def _rest(self, parts: list[Part]) -> list[Part] | None:
@@ -166,7 +175,7 @@ class Reader:
 class RouterReader(Reader):
     """Reads a ROUTER: ``deliver`` gets the sender's node id and the parts."""
 
-    def _read(self) -> bool:
+    def _read(self, deliver: Callable[..., None]) -> bool:
         try:
             sender = self._recv(_NOBLOCK)
         except zmq.Again:
@@ -175,18 +184,18 @@ class RouterReader(Reader):
         if len(sender) != NODE_ID_BYTES or sender[0] == 0:
             self._on_stray(f"a message from a peer whose routing id is not a node id: {sender[:NODE_ID_BYTES].hex()}")
         elif parts is not None:
-            self._deliver(sender, parts)
+            deliver(sender, parts)
         return True
 
 
 class MonitorReader(Reader):
     """Reads a monitor: ``deliver`` gets the event, its value and the endpoint."""
 
-    def _read(self) -> bool:
+    def _read(self, deliver: Callable[..., None]) -> bool:
         try:
             head = self._recv(_NOBLOCK)
         except zmq.Again:
             return False
         event, value = MONITOR_EVENT.unpack(head)
-        self._deliver(event & 0xFFFF, value, self._recv(_NOBLOCK).decode("ascii", "replace"))
+        deliver(event & 0xFFFF, value, self._recv(_NOBLOCK).decode("ascii", "replace"))
         return True

@@ -106,7 +106,7 @@ class RelayReader(Reader):
         """Whether something is there to read."""
         return bool(self._events() & zmq.POLLIN)
 
-    def _read(self) -> bool:
+    def _read(self, deliver: Callable[..., None]) -> bool:
         recv = self._recv
         try:
             node_id = recv(_NOBLOCK)
@@ -129,7 +129,7 @@ class RelayReader(Reader):
         else:
             if parts[0] == GOSSIP_PREFIX and len(parts) > 1 and isinstance(parts[1], zmq.Frame):
                 parts[1] = parts[1].bytes if len(parts[1]) <= MAX_HEADER_BYTES else b""
-            self._deliver(node_id, parts)
+            deliver(node_id, parts)
         return True
 
 

@@ -58,7 +58,12 @@ class _Sockets:
             self.context.term()  # nothing is queued: returns at once
             raise
         self.router_reader = RouterReader(
-            self.loop, self.router, events.on_message, events.on_stray, events.is_late, lone_first=True
+            self.loop,
+            self.router,
+            events.on_message,
+            events.on_stray,
+            events.is_late,
+            deliver_lone=events.on_lone_message,
         )
         self.dialler = Dialler(self._new, options, events, self._pairs)
 
