@@ -63,7 +63,7 @@ class Prompt(asyncio.Future[T]):
     def add_done_callback(self, callback: Callable[[Any], object], /, *, context: Context | None = None) -> None:
         """See asyncio.Future."""
         if self._wake_up is None and not self._plain and not self.done():
-            self._wake_up = callback, context or copy_context()
+            self._wake_up = callback, copy_context() if context is None else context  # an empty one is false
         else:
             self._give_back()
             super().add_done_callback(callback, context=context)

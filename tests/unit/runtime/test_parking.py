@@ -6,7 +6,7 @@ import asyncio
 import io
 from asyncio import tasks as asyncio_tasks
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any, cast
 
@@ -162,6 +162,26 @@ async def test_callback_that_is_removed_is_not_called(tasks: None) -> None:
     await in_callback(lambda: prompt.resume("news"))
     await asyncio.sleep(0)
     assert not called
+
+
+async def test_task_keeps_its_context_when_that_is_empty(tasks: None) -> None:
+    loop = asyncio.get_running_loop()
+    first: Prompt[str] = Prompt(loop=loop)
+    second: Prompt[str] = Prompt(loop=loop)
+
+    async def wait() -> str:
+        await first
+        token = name.set("set after the first")
+        await second
+        name.reset(token)  # ValueError in any other context
+        return name.get()
+
+    task = Context().run(loop.create_task, wait())
+    for prompt in (first, second):
+        await asyncio.sleep(0)
+        await in_callback(partial(prompt.resume, "done"))
+
+    assert await task == "nobody's"
 
 
 async def test_what_the_resumed_task_raises_is_its_own(tasks: None) -> None:
