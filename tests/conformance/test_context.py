@@ -98,6 +98,22 @@ async def test_message_id_is_passed_on(bench: Bench, log: list[Received]) -> Non
     assert [seen.ctx.message_id for seen in log] == ["call-1", "event-1"]
 
 
+class Label(str):
+    """A text of a class of the user's, as numpy's are."""
+
+    __slots__ = ()
+
+
+async def test_ids_may_be_of_classes_that_are_texts(bench: Bench, log: list[Received]) -> None:
+    await NewsRecorder.register(bench.host, "rec", lambda: NewsRecorder(log))
+    await bench.start("rec")
+    await bench.call(Text("a call"), "rec", message_id=Label("call-1"))
+    await bench.publish(Text("an event"), TopicId(Label(TOPIC.type), Label(TOPIC.source)), message_id=Label("event-1"))
+    await bench.call(Text("a call"), "rec", message_id="call-2")
+    await bench.idle()
+    assert {seen.ctx.message_id for seen in log} == {"call-1", "event-1", "call-2"}
+
+
 async def test_message_id_is_a_new_uuid_when_none_is_given(bench: Bench, log: list[Received]) -> None:
     await NewsRecorder.register(bench.host, "rec", lambda: NewsRecorder(log))
     await bench.start("rec")

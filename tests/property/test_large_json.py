@@ -127,7 +127,7 @@ class Both:
 
 
 def _large(message: Any) -> Any:
-    made = {each.name: None for each in fields(message)}
+    made = {each.name: None for each in fields(message) if each.init}
     return type(message)(**{**made, "text": LONG})
 
 
@@ -229,6 +229,24 @@ def _without_an_attribute(message: Message) -> Message:
 )
 def test_fields_are_written_alike_and_nothing_else(message: Any) -> None:
     Both(type(message)).written(message)
+
+
+@dataclass
+class Defaulting:
+    text: str
+    number: int = 4
+    late: int = field(init=False, default=5)
+
+
+def _without_its_own(message: Defaulting) -> Defaulting:
+    message.late = 6
+    del message.number
+    return message
+
+
+@pytest.mark.parametrize("message", [Defaulting(LONG), _without_its_own(Defaulting(LONG))], ids=["late", "deleted"])
+def test_field_that_only_its_class_has_a_value_for_is_written_alike(message: Defaulting) -> None:
+    Both(Defaulting).written(message)
 
 
 @dataclass

@@ -40,8 +40,20 @@ MAX_NESTING = 8
 DEFAULT_MAX_PAYLOAD_BYTES = 128 << 20
 GOSSIP_PREFIX = b"zmqagents/1"
 
+
+def _exactly(value: object) -> object:
+    """The ``str``, ``bytes`` or ``int`` that a subclass of these stands for, such as a text of numpy's, a user's id."""
+    if isinstance(value, str):
+        return str.__str__(value)  # which its class can't change
+    if isinstance(value, bytes):
+        return bytes(memoryview(value))
+    if isinstance(value, int):
+        return int.__int__(value)
+    raise TypeError(f"{type(value).__name__} can't stand on the wire")
+
+
 _packb = msgpack.Packer(use_bin_type=True, autoreset=True).pack
-_write = msgspec.msgpack.Encoder().encode
+_write = msgspec.msgpack.Encoder(enc_hook=_exactly).encode
 _read = msgspec.msgpack.Decoder(f.Envelope).decode
 _READ_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 

@@ -231,6 +231,41 @@ def test_encoder_works_on_after_a_value_that_it_could_not_encode() -> None:
     assert codec.encode_envelope(good) == before
 
 
+class Name(str):
+    """As numpy's and markupsafe's texts are."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "shown otherwise"
+
+
+class Blob(bytes):
+    pass
+
+
+class Count(int):
+    pass
+
+
+def test_subclasses_of_texts_bytes_and_numbers_are_written_as_what_they_stand_for() -> None:
+    plain = f.Request(9, "worker/a", "m", "boss/b", "Task", "json", 50, 1, {"traceparent": "00"}, b"{}")
+    other = f.Request(
+        Count(9),
+        Name("worker/a"),
+        Name("m"),
+        Name("boss/b"),
+        Name("Task"),
+        Name("json"),
+        Count(50),
+        Count(1),
+        {Name("traceparent"): Name("00")},
+        Blob(b"{}"),
+    )
+
+    assert codec.encode_envelope(data(other)) == codec.encode_envelope(data(plain))
+
+
 # -- bounds ------------------------------------------------------------------------------------------------------------
 
 

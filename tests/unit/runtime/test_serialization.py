@@ -213,6 +213,27 @@ class TestCustomSerializers:
             registry.decode("Message", "application/json; version=1", b'{"version": 9}')
         assert isinstance(caught.value.__cause__, ValueError)
 
+    @pytest.mark.parametrize("like_bytes", [bytearray(b"plain"), memoryview(b"p-l-a-i-n")[::2]], ids=["array", "view"])
+    def test_what_a_custom_serializer_gives_is_made_bytes(self, like_bytes: Any) -> None:
+        class Lax(PlainSerializer):
+            def serialize(self, _: Plain) -> Any:
+                return like_bytes
+
+        registry = PayloadRegistry()
+        registry.add(Lax())
+        payload = registry.encode(Plain(), {})[2]
+        assert (type(payload), payload) == (bytes, b"plain")
+
+    def test_custom_serializer_that_gives_no_bytes_is_named(self) -> None:
+        class Textual(PlainSerializer):
+            def serialize(self, _: Plain) -> Any:
+                return "plain"
+
+        registry = PayloadRegistry()
+        registry.add(Textual())
+        with pytest.raises(SerializationError, match=r"Textual\.serialize gave str instead of bytes"):
+            registry.encode(Plain(), {})
+
     def test_autogens_own_serializers_are_taken_for_the_class(self) -> None:
         registry = PayloadRegistry()
         registry.add(try_get_known_serializers_for_type(Message))

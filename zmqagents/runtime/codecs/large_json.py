@@ -128,8 +128,11 @@ def _inside(value: Any, names: _Names) -> Collection[Any] | None:
     if kind is dict:
         return cast("dict[Any, Any]", value).values()
     try:
+        stored = getattr(value, "__dict__", None)
+        if stored is not None:
+            return [stored[name] for name in names[kind]]
         return [getattr(value, name) for name in names[kind]]
-    except (KeyError, AttributeError):  # another class; or a field is missing, which msgspec leaves out
+    except (KeyError, AttributeError):  # another class; or a field has no value of its own, which msgspec leaves out
         return None
 
 

@@ -35,8 +35,21 @@ class Codec(NamedTuple):
         """What the registry needs of a ``MessageSerializer``."""
         if isinstance(serializer, Serializer):
             return cls(serializer.data_content_type, serializer.write, serializer.read, serializer.fits)
-        deserialize = serializer.deserialize
-        return cls(serializer.data_content_type, serializer.serialize, lambda payload: deserialize(bytes(payload)))
+        serialize, deserialize = serializer.serialize, serializer.deserialize
+        return cls(
+            serializer.data_content_type,
+            lambda message: _as_bytes(serialize(message), serializer),
+            lambda payload: deserialize(bytes(payload)),
+        )
+
+
+def _as_bytes(payload: object, serializer: object) -> bytes:
+    """What a serializer of the user's has given. TypeError if it is neither bytes nor like them."""
+    if type(payload) is bytes:
+        return payload
+    if isinstance(payload, (bytes, bytearray, memoryview)):
+        return bytes(payload)
+    raise TypeError(f"{type(serializer).__name__}.serialize gave {type(payload).__name__} instead of bytes")
 
 
 def builtin_codecs(cls: type[Any]) -> tuple[Codec, ...]:
