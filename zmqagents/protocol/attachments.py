@@ -36,6 +36,7 @@ ASK_LATER_S = 10.0  # the same after a forwarder has said that it takes us not n
 PING_AFTER_S = 1.5  # of hearing nothing from itself, as it may while it relays to us; else it speaks once a second
 SILENT_AFTER_S = 4.0  # a program that hangs while its sockets live relays nothing
 MEET_SOME = 8  # strangers greeted at a time in a large cluster: three of them tell enough, and some may be silent
+UNTOLD_S = 1.0  # a forwarder tells of a newcomer within 0.1 s (section 12.4), and may be slow, or far
 MEET_AGAIN_S = 5.0  # who is still unknown then is not reached by the gossip of those who are known
 
 
@@ -84,6 +85,8 @@ class Attachments:
         """Members whose gossip we want, from wherever."""
         self._shunned: set[NodeId] = set()
         """Who is at a forwarder, and can't talk with us."""
+        self._newcomers: dict[NodeId, float] = {}
+        """Who has become a member lately, and when."""
         self._meet_at_s = math.inf
         state.forwarder_of = self.path_to
 
@@ -115,11 +118,21 @@ class Attachments:
         return Dial(("",), peer.unforwarded_s, complete=True)
 
     def excuses(self, node_id: NodeId, now_s: float) -> bool:
-        """Whether the loss of a forwarder, which says nothing about the node behind it, is why it is not reached."""
+        """Whether a forwarder may be why the node is not reached: by its loss, which says nothing of those behind it.
+
+        Or because it has not told of a newcomer yet, which others may know of already.
+        """
+        if now_s - self._newcomers.get(node_id, -math.inf) < UNTOLD_S:
+            return True
         peer = self._state.peers.get(node_id)
         if peer is None or peer.unforwarded_s is None or peer.said_gone:
             return False
         return now_s - peer.unforwarded_s < NEVER_UP_AFTER_S
+
+    def joined(self, node_id: NodeId, now_s: float) -> None:
+        """The node has become a member; a forwarder may be about to say that it has it."""
+        if self._all:
+            self._newcomers[node_id] = now_s
 
     def author(self, path: PathId, parts: Sequence[f.Part]) -> NodeId | None:
         """Whose message it is that a forwarder has passed on: of that it has made sure. None on another path."""
@@ -384,6 +397,8 @@ class Attachments:
 
     def tick(self, now_s: float) -> None:
         """Ask again whom has not answered, give up who is silent, greet whom nobody has told us of."""
+        if self._newcomers:
+            self._newcomers = {node_id: at_s for node_id, at_s in self._newcomers.items() if now_s - at_s < UNTOLD_S}
         for one in self._all.values():
             if one.path is None:
                 if not any(other.forwarder_id == one.forwarder_id for other in self._serving):

@@ -1,4 +1,4 @@
-"""Bounds of what stands in a header (SPEC.md section 3); those of whole messages are in ``codec``."""
+"""Bounds of what stands in a header (SPEC.md sections 3 and 8); those of whole messages are in ``codec``."""
 
 from __future__ import annotations
 
@@ -9,4 +9,5 @@ MAX_MAP_ITEMS = 64
 MAX_CONTEXT_ITEMS = 16
 MAX_AGENTS = 4_096  # recipients of an EVENT, or agents of a CLAIM
 MAX_NODES = 4_096  # in each list of a ROSTER or LISTEN
+MAX_EVENT_HOPS = 8  # SPEC.md section 8.6: a rolling restart of several hosts moves an event on as often
 DIGEST_BYTES = 8

@@ -569,8 +569,10 @@ class Contacts:
         record = change.record
         if change.change is Change.DIED:
             self._close_grave(self._graves.dig(record.node_id, record.endpoints, now_s))
-        else:
-            self._close_grave(self._graves.fill(record.node_id))
+            return
+        self._close_grave(self._graves.fill(record.node_id))
+        if change.change is Change.JOINED:
+            self.attachments.joined(record.node_id, now_s)
 
     def refused(self, peer: Peer) -> None:
         """We can't talk with the peer, who is no member. It is not greeted again before its path is new."""

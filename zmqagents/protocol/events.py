@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from zmqagents.protocol.bounds import MAX_EVENT_HOPS
 from zmqagents.protocol.frames import Event
 from zmqagents.protocol.ids import NodeId
 from zmqagents.protocol.tuples import made
@@ -27,10 +28,11 @@ class EventLimits:
 
 
 class Origin(NamedTuple):
-    """Whose event it is that this node forwards: the peer it came from, and the receipt to finish."""
+    """Where an event is from that this node forwards: the peer, the receipt to finish, and the hops when it came."""
 
     peer: NodeId
     receipt: int
+    hops: int
 
 
 class Sent(NamedTuple):
@@ -46,6 +48,11 @@ class EventOutbox:
 
     A publisher asks ``has_room`` first, and waits. Events that this node only sends on, and those that had another
     home, can't: those beyond the window are kept here until it has room. They are bounded where they came from.
+
+    Events may go in circles while nodes disagree. Then two nodes could fill each other's windows with events that each
+    has to send back, and wait for ever. So each hop gives an event a little more room than those behind it have: those
+    that have come farthest go first, and end, at the latest, where no further hop is allowed (P. M. Merlin and
+    P. J. Schweitzer: Deadlock Avoidance in Store-and-Forward Networks, 1980).
     """
 
     __slots__ = ("_events", "_later", "_limits", "_load")
@@ -53,28 +60,38 @@ class EventOutbox:
     def __init__(self, limits: EventLimits | None = None) -> None:
         self._limits = limits or EventLimits()
         self._events: dict[int, Sent] = {}
-        self._later: deque[Sent] = deque()
+        self._later: dict[int, deque[Sent]] = {}
+        """Those that are kept, by hops."""
         self._load = Load()
 
     def __len__(self) -> int:
-        return len(self._events) + len(self._later)
+        return len(self._events) + sum(map(len, self._later.values()))
 
-    def has_room(self) -> bool:
-        """Whether one more event may be sent; always, if there is none."""
+    def has_room(self, hops: int = 0) -> bool:
+        """Whether one more event that has made so many hops may be sent; always, if there is none."""
+        return hops not in self._later and self._fits(hops)
+
+    def _fits(self, hops: int) -> bool:
         load, limits = self._load, self._limits
-        return not self._later and (
-            not load.count or (load.count < limits.window_events and load.weight_bytes < limits.window_bytes)
-        )
+        if not load.count:
+            return True
+        windows = 1 + hops / MAX_EVENT_HOPS
+        return load.count < windows * limits.window_events and load.weight_bytes < windows * limits.window_bytes
 
     def keep(self, event: Event, weight: int, origin: Origin | None = None) -> None:
         """The event is to be sent when there is room, in its turn."""
-        self._later.append(Sent(event, weight, origin))
+        self._later.setdefault(event.hops, deque()).append(Sent(event, weight, origin))
 
     def take(self) -> Sent | None:
         """The next event that was kept and that there is room for now."""
-        if self._later and self._load.fits(self._limits.window_events, self._limits.window_bytes):
-            return self._later.popleft()
-        return None
+        hops = max(self._later, default=None)  # if it has no room, none has
+        if hops is None or not self._fits(hops):
+            return None
+        waiting = self._later[hops]
+        sent = waiting.popleft()
+        if not waiting:
+            del self._later[hops]
+        return sent
 
     def sent(self, number: int, event: Event, weight: int | None = None, origin: Origin | None = None) -> None:
         """The event left with this sequence number."""
@@ -98,7 +115,9 @@ class EventOutbox:
 
     def drain(self) -> list[Sent]:
         """The link was reset: everything unfinished, and what was kept, in order."""
-        events = [*self._events.values(), *self._later]
+        events = list(self._events.values())
+        for hops in sorted(self._later, reverse=True):
+            events += self._later[hops]
         self._events.clear()
         self._later.clear()
         self._load = Load()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 
 from zmqagents.protocol.ids import NodeId
 
-_NOBODY: frozenset[NodeId] = frozenset()
+_NOBODY: Mapping[NodeId, None] = MappingProxyType({})
 
 
 class Listeners:
@@ -15,15 +16,16 @@ class Listeners:
     def __init__(self, *, most_each: int, most: int) -> None:
         self._most_each = most_each
         self._most = most
-        self._speakers: dict[NodeId, set[NodeId]] = {}  # by listener
-        self._listeners: dict[NodeId, set[NodeId]] = {}  # by speaker
+        # Not sets: their order, which gossip is passed on in, would be another in each process.
+        self._speakers: dict[NodeId, dict[NodeId, None]] = {}  # by listener
+        self._listeners: dict[NodeId, dict[NodeId, None]] = {}  # by speaker
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def of(self, speaker: NodeId) -> Collection[NodeId]:
-        """Who wants the gossip of ``speaker``."""
+        """Who wants the gossip of ``speaker``, in the order in which they have asked."""
         return self._listeners.get(speaker, _NOBODY)
 
     def replace(self, listener: NodeId, speakers: Iterable[NodeId]) -> int:
@@ -33,7 +35,7 @@ class Listeners:
 
     def add(self, listener: NodeId, speakers: Iterable[NodeId]) -> int:
         """``listener`` wants the gossip of these too; returns how many of them were beyond a bound."""
-        wanted = self._speakers.setdefault(listener, set())
+        wanted = self._speakers.setdefault(listener, {})
         beyond = 0
         for speaker in speakers:
             if speaker in wanted:
@@ -41,8 +43,8 @@ class Listeners:
             if len(wanted) >= self._most_each or self._count >= self._most:
                 beyond += 1
                 continue
-            wanted.add(speaker)
-            self._listeners.setdefault(speaker, set()).add(listener)
+            wanted[speaker] = None
+            self._listeners.setdefault(speaker, {})[listener] = None
             self._count += 1
         if not wanted:
             del self._speakers[listener]
@@ -55,7 +57,7 @@ class Listeners:
             return
         for speaker in speakers:
             if speaker in wanted:
-                wanted.remove(speaker)
+                del wanted[speaker]
                 self._unlink(listener, speaker)
         if not wanted:
             del self._speakers[listener]
@@ -67,7 +69,7 @@ class Listeners:
 
     def _unlink(self, listener: NodeId, speaker: NodeId) -> None:
         listeners = self._listeners[speaker]
-        listeners.remove(listener)
+        del listeners[listener]
         if not listeners:
             del self._listeners[speaker]
         self._count -= 1

@@ -114,7 +114,7 @@ class Traffic:
         if peer is None:
             return False
         weight = weight_of_event(event)
-        if peer.outbox.has_room():
+        if peer.outbox.has_room(event.hops):
             self._put(peer, event, weight, origin)
         else:
             peer.outbox.keep(event, weight, origin)

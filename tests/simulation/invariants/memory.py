@@ -79,7 +79,7 @@ class BoundedQueues(Bounded):
 
     def _peer_sizes(self, peer: Peer) -> Iterator[Size]:
         yield "controls", len(peer.controls), MAX_CONTROLS
-        yield "unfinished events", len(peer.outbox), peer.outbox._limits.window_events + 1
+        yield "unfinished events", len(peer.outbox), EXCESS * peer.outbox._limits.window_events + 1
         yield "events being handled", len(peer.handling), EXCESS * peer.outbox._limits.window_events + 1
         yield "events done", len(peer.done), EXCESS * peer.outbox._limits.window_events + 1
         yield from self._link_sizes(peer.link)

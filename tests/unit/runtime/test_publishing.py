@@ -15,7 +15,7 @@ from tests.unit.runtime.by_hand import ByHand
 from tests.unit.runtime.wired import WiredCluster
 from zmqagents import DeadLetter, ZmqAgentRuntime
 from zmqagents.protocol import frames as f
-from zmqagents.protocol.agents.routes import MAX_HOPS
+from zmqagents.protocol.bounds import MAX_EVENT_HOPS
 
 NEWS = TopicId("news", "default")
 
@@ -87,7 +87,7 @@ async def test_event_that_was_sent_on_too_often_is_a_dead_letter(
 ) -> None:
     letters: list[DeadLetter] = []
     host, other = await wired.pair(Noting, on_dead_letter=letters.append)
-    ByHand(other, host, monkeypatch).feed(event(MAX_HOPS, "noting/default"))
+    ByHand(other, host, monkeypatch).feed(event(MAX_EVENT_HOPS, "noting/default"))
     assert [letter.reason.partition(":")[0] for letter in letters] == ["it was sent on too often"]
     assert "noting/default" not in host._parts.agents.instances
 

@@ -18,7 +18,7 @@ from zmqagents.protocol.agents.claims import Claims
 from zmqagents.protocol.agents.locations import Locations
 from zmqagents.protocol.agents.moves import Moves
 from zmqagents.protocol.agents.residents import Held, Resident, Residents, Stay
-from zmqagents.protocol.agents.routes import MAX_HOPS, EventRoutes
+from zmqagents.protocol.agents.routes import EventRoutes
 from zmqagents.protocol.effects import Incoming
 from zmqagents.protocol.events import Origin
 from zmqagents.protocol.ids import AgentKey, CallId, NodeId, agent_type_of
@@ -243,18 +243,22 @@ class Arrivals:
         """An event that this node sends, its own or a forwarded one, is for agents here."""
         if origin is None:
             self._deliver(self._state.node_id, 0, frame, now_s)
-        else:
-            self._deliver(origin.peer, origin.receipt, frame, now_s)
+        else:  # it goes nowhere: as if it had just come
+            self._deliver(origin.peer, origin.receipt, replace(frame, hops=origin.hops), now_s)
+
+    def _origin(self, peer: NodeId, receipt: int, frame: f.Event) -> Origin | None:
+        """Of an event as it came; None if it is our own."""
+        return None if peer == self._state.node_id else Origin(peer, receipt, frame.hops)
 
     def _deliver(self, peer: NodeId, receipt: int, frame: f.Event, now_s: float) -> None:
-        origin = None if peer == self._state.node_id else Origin(peer, receipt)
+        origin = self._origin(peer, receipt, frame)
         here: list[AgentKey] = []
         for key in frame.recipients:
             place = self.place(key, call=False, now_s=now_s)
             is_here = place == self._state.node_id
-            if (is_here or isinstance(place, Hold)) and not self.routes.is_free(key, frame, origin):
+            if (is_here or isinstance(place, Hold)) and not self.routes.is_free(key, origin):
                 # What came before it was forwarded when the agent was elsewhere, and is not finished.
-                self.routes.keep(replace(frame, recipients=[key]), origin)
+                self.routes.follow(replace(frame, recipients=[key]), origin)
             elif is_here:
                 here.append(key)
                 self._begin(key)
@@ -280,17 +284,12 @@ class Arrivals:
         self._send_on(peer, receipt, frame, place)
 
     def _send_on(self, peer: NodeId, receipt: int, frame: f.Event, place: NodeId | None) -> None:
-        own = peer == self._state.node_id
-        origin = None if own else Origin(peer, receipt)
-        [key] = frame.recipients
+        origin = self._origin(peer, receipt, frame)
         if place is None:
             self.routes.bury(frame, origin, "no process hosts its type")
             return
-        self._locations.learn(key, place)
-        if frame.hops >= MAX_HOPS:
-            self.routes.bury(frame, origin, "it was sent on too often: the processes disagree about its home")
-            return
-        self.routes.send(replace(frame, hops=frame.hops + 1), origin)
+        self._locations.learn(frame.recipients[0], place)
+        self.routes.send_on(frame, origin)
 
     # -- what was held -----------------------------------------------------------------------------------------
 

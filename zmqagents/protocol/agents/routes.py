@@ -1,12 +1,18 @@
 """Events on their way to agents (SPEC.md sections 8.5 and 8.6).
 
-Promised: the events that this node sends to one agent, its own and those that it forwards for each other node, arrive
-in the order in which they were sent or came from there, wherever the agent goes meanwhile, and each is delivered, kept,
-or told of as dead. Events for one agent and of one previous hop take one way at a time: as long as some are unfinished
-at one node, those for another node wait here. When a node is lost, what was unfinished there is sent anew, ahead of
-what waits. Rejected: one way for all events of an agent. Two nodes that sent each other what neither could deliver
-would wait for each other for ever, each to finish its own. For the same reason an event that comes back to a node from
-where it was sent on does not wait there again: what it would wait for may be itself.
+Promised: the events of one publisher for one agent arrive in the order in which they were published, wherever the agent
+goes meanwhile and whatever the nodes believe of that; and each is delivered, or told of as dead. (After the loss of a
+node, what was unfinished there is sent anew, ahead of what waits, and may come twice.) Events for one agent that came
+from one previous hop with one count of hops take one *way* at a time. As long as some of them are unfinished at one
+node, a further one that should go elsewhere, or stay here, either
+
+- waits, if it has made no hop yet, be it at its publisher or at the first node that it has come to; or
+- follows them to that node, if it has made one: links keep their order.
+
+So no events wait for each other: whatever one waits for has been sent on, and what has been sent on waits nowhere.
+Rejected: to follow always. A publisher that never pauses would be led by the old way for ever. Rejected: to tell events
+by their previous hop alone. Nodes may send events in circles as long as they disagree, and one that comes by again
+would follow itself, or wait for itself.
 """
 
 from __future__ import annotations
@@ -19,13 +25,12 @@ from msgspec.structs import replace
 
 from zmqagents.protocol.agents.locations import Locations
 from zmqagents.protocol.agents.residents import Residents
+from zmqagents.protocol.bounds import MAX_EVENT_HOPS
 from zmqagents.protocol.effects import EventDead
 from zmqagents.protocol.events import Origin, Sent
 from zmqagents.protocol.frames import Event
 from zmqagents.protocol.ids import AgentKey, NodeId
 from zmqagents.protocol.state import NodeState
-
-MAX_HOPS = 8  # SPEC.md section 8.5: a rolling restart of several hosts moves an event on as often
 
 
 class Waiting(NamedTuple):
@@ -36,36 +41,19 @@ class Waiting(NamedTuple):
 
 
 class _Route:
-    """The way of one agent's events, of those that come from one node."""
+    """Where the events of one way go."""
 
     __slots__ = ("node_id", "unfinished", "waiting")
 
     def __init__(self, node_id: NodeId) -> None:
         self.node_id = node_id
-        self.unfinished: dict[str, int] = {}
-        """How many events are under way there, by message id."""
+        self.unfinished = 0
+        """How many events are under way there."""
         self.waiting: deque[Waiting] | None = None
 
-    def begin(self, message_id: str) -> None:
-        """One more is under way."""
-        self.unfinished[message_id] = self.unfinished.get(message_id, 0) + 1
 
-    def end(self, message_id: str) -> bool:
-        """One has ended; whether that was the last of all."""
-        left = self.unfinished.get(message_id, 0) - 1
-        if left > 0:
-            self.unfinished[message_id] = left
-        else:
-            self.unfinished.pop(message_id, None)
-        return not self.unfinished
-
-    def holds(self, event: Event) -> bool:
-        """Whether the event has come back to where it would wait for itself."""
-        return event.hops > 0 and event.message_id in self.unfinished
-
-
-_Way: TypeAlias = "AgentKey | tuple[AgentKey, NodeId]"
-"""The agent, for the events of this node; and the previous hop, for those of others."""
+_Way: TypeAlias = "AgentKey | tuple[AgentKey, NodeId, int]"
+"""The agent, for the events of this node; for those of others also the previous hop, and the hops when they came."""
 
 
 class EventRoutes:
@@ -93,21 +81,41 @@ class EventRoutes:
         self.forwarded = 0
         """Events of others that are on their way from here."""
 
-    def is_free(self, key: AgentKey, event: Event | None = None, origin: Origin | None = None) -> bool:
+    def is_free(self, key: AgentKey, origin: Origin | None = None) -> bool:
         """Whether an event for an agent on this node may be delivered now: none before it is on its way elsewhere."""
-        route = self.ways.get(_way(key, origin))
-        return route is None or (event is not None and route.holds(event))
+        return _way(key, origin) not in self.ways
 
-    def keep(self, event: Event, origin: Origin | None) -> None:
-        """Keep an event for one agent whose way is not free."""
+    def follow(self, event: Event, origin: Origin | None) -> None:
+        """An event for one agent on this node, whose way is not free, comes behind those before it."""
+        onward = event if origin is None else self._one_hop_more(event, origin)
+        if onward is not None:
+            self._fall_in(onward, origin)
+
+    def send_on(self, event: Event, origin: Origin | None) -> None:
+        """An event that came here, or was held here, goes to where its recipients are."""
+        onward = event if origin is None else self._one_hop_more(event, origin)
+        if onward is not None:
+            self.send(onward, origin)
+
+    def _one_hop_more(self, event: Event, origin: Origin) -> Event | None:
+        if event.hops >= MAX_EVENT_HOPS:
+            self.bury(event, origin, "it was sent on too often: the processes disagree about its home")
+            return None
+        return replace(event, hops=event.hops + 1)
+
+    def _fall_in(self, event: Event, origin: Origin | None) -> None:
+        """Send an event for one agent where those before it went, or keep it until they are finished."""
         route = self.ways[_way(event.recipients[0], origin)]
-        if route.waiting is None:
+        if origin is not None and origin.hops and self._send(route.node_id, event, origin):
+            self._count(event, origin, route.node_id)
+            return
+        if route.waiting is None:  # it has made no hop yet; or that node has left, and its link is about to end
             route.waiting = deque()
         route.waiting.append(Waiting(event, origin))
         self.waiting += 1
 
     def send(self, event: Event, origin: Origin | None = None) -> None:
-        """Send the event to each of its recipients, or keep it until their way is free."""
+        """Send the event to each of its recipients, behind those before it."""
         if origin is None and len(event.recipients) == 1 and self._send_alone(event):
             return
         groups: dict[NodeId, list[AgentKey]] = {}
@@ -117,8 +125,8 @@ class EventRoutes:
             route = self.ways.get(_way(key, origin))
             if node_id is None:
                 lost.append(key)
-            elif route is not None and (route.waiting or route.node_id != node_id) and not route.holds(event):
-                self.keep(replace(event, recipients=[key]), origin)
+            elif route is not None and (route.waiting or route.node_id != node_id):
+                self._fall_in(replace(event, recipients=[key]), origin)
             else:
                 groups.setdefault(node_id, []).append(key)
         for node_id, keys in groups.items():
@@ -146,7 +154,7 @@ class EventRoutes:
         if not self._send(node_id, event, None):
             return False
         self.ways[key] = route
-        route.begin(event.message_id)
+        route.unfinished += 1
         return True
 
     def _target(self, key: AgentKey) -> NodeId | None:
@@ -160,7 +168,7 @@ class EventRoutes:
             route = self.ways.get(way)
             if route is None:
                 route = self.ways[way] = _Route(node_id)
-            route.begin(event.message_id)
+            route.unfinished += 1
 
     def bury(self, event: Event, origin: Origin | None, reason: str) -> None:
         """The event reaches these recipients never."""
@@ -174,7 +182,10 @@ class EventRoutes:
         for key in event.recipients:
             way = key if origin is None else _way(key, origin)
             route = self.ways.get(way)
-            if route is not None and route.end(event.message_id):
+            if route is None:
+                continue
+            route.unfinished -= 1
+            if not route.unfinished:
                 del self.ways[way]
                 if route.waiting:
                     self._send_all(route.waiting)
@@ -194,7 +205,7 @@ class EventRoutes:
             del self.ways[way]
         self.forwarded -= sum(sent.origin is not None for sent in unfinished)
         for event, _, origin in unfinished:
-            if event.hops >= MAX_HOPS:
+            if event.hops >= MAX_EVENT_HOPS:
                 self.bury(event, origin, "the link with its home was lost each time")
             else:
                 self.send(replace(event, hops=event.hops + 1), origin)
@@ -204,4 +215,4 @@ class EventRoutes:
 
 
 def _way(key: AgentKey, origin: Origin | None) -> _Way:
-    return key if origin is None else (key, origin.peer)
+    return key if origin is None else (key, origin.peer, origin.hops)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from tests.unit.protocol.agents.wiring import Site, Wiring, key_that_goes, keys_at, node_id
 from tests.unit.protocol.builders import event
 from zmqagents.protocol.agents.residents import Stay
-from zmqagents.protocol.agents.routes import MAX_HOPS
+from zmqagents.protocol.bounds import MAX_EVENT_HOPS
 from zmqagents.protocol.events import Origin
 from zmqagents.protocol.frames import Event
 from zmqagents.protocol.records import Phase
@@ -140,10 +140,10 @@ def test_event_that_comes_back_by_the_same_way_does_not_wait_and_what_follows_it
 
     routes._send = send
     locations.learn("worker/a", one.node_id)
-    routes.send(replace(event("e"), hops=1), Origin(two.node_id, 1))
+    routes.send_on(event("e"), Origin(two.node_id, 1, 0))
     locations.learn("worker/a", two.node_id)
-    routes.send(replace(event("later"), hops=1), Origin(two.node_id, 2))
-    routes.send(replace(event("e"), hops=3), Origin(two.node_id, 3))
+    routes.send_on(event("later"), Origin(two.node_id, 2, 0))
+    routes.send_on(replace(event("e"), hops=2), Origin(two.node_id, 3, 2))
     assert sent == [(one.node_id, "e"), (two.node_id, "e")]
     assert routes.waiting == 1
 
@@ -166,7 +166,7 @@ def test_unfinished_events_of_a_lost_node_go_to_the_next_one_in_order(wiring: Wi
 def test_event_that_was_sent_on_too_often_is_dead_and_finished_for_its_sender(wiring: Wiring) -> None:
     caller, one, two = wiring.join(0), wiring.join(1, ["worker"]), wiring.join(2, ["worker"])
     [key] = keys_at(two)
-    tired = replace(event("e", [key], "e"), hops=MAX_HOPS)
+    tired = replace(event("e", [key], "e"), hops=MAX_EVENT_HOPS)
     caller.node.publish(one.node_id, tired, wiring.now_s)
     caller.work()
     wiring.settle()
@@ -181,7 +181,7 @@ def test_event_whose_way_was_lost_too_often_is_dead(wiring: Wiring) -> None:
     caller, one, _ = wiring.join(0), wiring.join(1, ["worker"]), wiring.join(2, ["worker"])
     [key] = keys_at(one)
     one.slow.add(key)
-    caller.node.deliver(replace(event("e", [key], "e"), hops=MAX_HOPS), wiring.now_s)
+    caller.node.deliver(replace(event("e", [key], "e"), hops=MAX_EVENT_HOPS), wiring.now_s)
     caller.work()
     wiring.settle()
     wiring.die(one)
