@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
 
-from tests.unit.protocol.agents.wiring import Site, Wiring
+from tests.unit.protocol.agents.wiring import QUIET, Site, Wiring
 from zmqagents.protocol.agents.arrivals import Hold
+from zmqagents.protocol.events import EventLimits
 from zmqagents.protocol.ids import NodeId
+from zmqagents.protocol.state import NodeLimits
 
 KEY = "worker/a"
 NODES = 4
 HOST = NODES
 """The agent is there; the others have views of their own."""
+SMALL_WINDOW = replace(QUIET, events=EventLimits(window_events=8))
 HEALING_S = 30.0  # links that were lost are up again by then, also those that were lost often
 
 
@@ -22,14 +25,15 @@ HEALING_S = 30.0  # links that were lost are up again by then, also those that w
 class Circles:
     """Nodes that publish to one agent, and each take it to be somewhere."""
 
+    limits: NodeLimits = QUIET
     wiring: Wiring = field(default_factory=Wiring)
     sites: list[Site] = field(default_factory=list)
     views: dict[int, int] = field(default_factory=dict)
     published: dict[int, int] = field(default_factory=lambda: dict.fromkeys(range(NODES), 0))
 
     def __post_init__(self) -> None:
-        self.sites = [self.wiring.join(name) for name in range(NODES)]
-        self.sites.append(self.wiring.join(HOST, ["worker"]))
+        self.sites = [self.wiring.join(name, limits=self.limits) for name in range(NODES)]
+        self.sites.append(self.wiring.join(HOST, ["worker"], limits=self.limits))
         for name in range(NODES):
             self.see(name, HOST)
 
@@ -44,8 +48,10 @@ class Circles:
         site.node.agency.arrivals._place_of_absent = take_to_be_there  # type: ignore[method-assign]
 
     def publish(self, name: int) -> None:
-        site = self.sites[name]
-        site.node.agency.locations.learn(KEY, self.sites[self.views[name]].node_id)
+        site, where = self.sites[name], self.sites[self.views[name]].node_id
+        if not site.node.can_publish(where):
+            return
+        site.node.agency.locations.learn(KEY, where)
         site.publish(f"{name}:{self.published[name]}", KEY)
         self.published[name] += 1
 
@@ -57,7 +63,7 @@ class Circles:
 
     def reset(self, name: int, other: int) -> None:
         """The link between two is lost, and what is unfinished there with it."""
-        self.wiring.reset(self.sites[name], self.sites[other if other < NODES else HOST])
+        self.wiring.reset(self.sites[name], self.sites[other])
 
     def agree(self) -> None:
         """All find the agent where it is, and whatever is on its way arrives."""
@@ -83,31 +89,32 @@ class Circles:
             assert numbers == sorted(set(numbers)), f"{run}, publisher {name}"
 
 
-def run(seed: int, *, resets: bool) -> Circles:
+def run(seed: int, *, resets: bool = False, limits: NodeLimits = QUIET) -> Circles:
     """A random run in which everybody changes their mind now and then, until all agree."""
     random = Random(seed)
-    circles = Circles()
+    circles = Circles(limits)
     nodes = random.randint(2, NODES)
     tells, changes = random.choice((0.1, 0.3)), random.choice((0.05, 0.2))
     for _ in range(random.choice((20, 60, 200, 500))):
         chance, name = random.random(), random.randrange(nodes)
+        others = [other for other in range(nodes) if other != name]
         if chance < tells:
             circles.publish(name)
         elif chance < tells + changes:
-            others = [other for other in range(nodes) if other != name]
             circles.see(name, random.choice([*others, HOST] if random.random() < 0.3 else others))
         elif resets and chance > 0.99:
-            circles.reset(name, random.choice([other for other in range(nodes + 1) if other != name]))
+            circles.reset(name, random.choice([*others, HOST]))
         else:
             circles.deliver(random.randrange(100))
     circles.agree()
     return circles
 
 
-@pytest.mark.parametrize("first", range(0, 200, 50))
-def test_no_events_wait_for_each_other_and_all_come_once_and_in_order(first: int) -> None:
+@pytest.mark.parametrize("limits", [QUIET, SMALL_WINDOW], ids=["normal", "small window"])
+@pytest.mark.parametrize("first", [0, 50])
+def test_no_events_wait_for_each_other_and_all_come_once_and_in_order(first: int, limits: NodeLimits) -> None:
     for seed in range(first, first + 50):
-        circles = run(seed, resets=False)
+        circles = run(seed, limits=limits)
         circles.check_all_are_finished(f"seed {seed}")
         circles.check_order(f"seed {seed}")
 

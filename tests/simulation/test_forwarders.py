@@ -12,6 +12,7 @@ from tests.simulation.process import Call, Process, converged
 from zmqagents.errors import WireCode
 from zmqagents.protocol import effects as e
 from zmqagents.protocol import frames as f
+from zmqagents.protocol.membership import Change
 
 
 def behind_nat(network: Network, *names: str, refuses: bool = False) -> list[Process]:
@@ -221,6 +222,31 @@ def test_process_that_leaves_is_gone_at_once_for_those_behind_a_forwarder(networ
     network.run_until(lambda: a.lost(b), within_s=0.1)
     network.run(5)
     assert b.node_id not in a.node.state.peers
+
+
+def test_newcomer_of_whom_others_have_told_before_the_forwarder_is_not_taken_for_dead() -> None:
+    for seed in range(20):
+        network = Network(seed)
+        *there, new = behind_nat(network, "a", "b", "c", "d", refuses=True)
+        forwarder = Forwarder(network, "f1")
+        attach(network, there, forwarder)
+        network.run(3)
+        network.loss = 0.3  # so that its own greeting does not always come first
+        new.attach(forwarder)
+        network.run_until(lambda: converged([*there, new]))  # noqa: B023
+        network.run(1)
+        deaths = [seen for one in there for seen in one.seen if seen.change.change is Change.DIED]
+        assert not deaths, f"seed {seed}"
+
+
+def test_newcomer_that_dies_before_the_forwarder_has_told_of_it_is_known_dead_soon(network: Network) -> None:
+    *there, new = behind_nat(network, "a", "b", "c", refuses=True)
+    forwarder = Forwarder(network, "f1")
+    attach(network, there, forwarder)
+    new.attach(forwarder)
+    network.run_until(lambda: all(one.knows(new) for one in there))
+    new.kill()
+    network.run_until(lambda: all(one.lost(new) for one in there), within_s=5.0)
 
 
 def test_busy_process_behind_a_forwarder_stays_a_member(network: Network) -> None:

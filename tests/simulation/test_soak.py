@@ -77,9 +77,10 @@ def test_same_seed_gives_the_same_run() -> None:
     assert one.fingerprint != other.fingerprint
 
 
-def test_same_seed_gives_the_same_run_whatever_the_hash_seed() -> None:
+@pytest.mark.parametrize("profile", ["all", "relayed-all"])
+def test_same_seed_gives_the_same_run_whatever_the_hash_seed(profile: str) -> None:
     """Nothing may depend on the order in which a set happens to be iterated."""
-    command = [sys.executable, "tools/simulate", "--seeds", "0-9", "--fingerprints", "--jobs", "1"]
+    command = [sys.executable, "tools/simulate", "--faults", profile, "--seeds", "0-9", "--fingerprints", "--jobs", "1"]
     outputs = {
         subprocess.run(
             command,

@@ -15,6 +15,7 @@ from tests.simulation.invariants import ALWAYS, BrokenInvariantError, is_keyed
 from tests.simulation.network import Network
 from tests.simulation.process import Process, converged
 from zmqagents.protocol import frames as f
+from zmqagents.protocol.events import EventLimits
 from zmqagents.protocol.ids import AgentKey, make_node_id
 from zmqagents.protocol.link import LinkLimits
 from zmqagents.protocol.placement import Policy
@@ -38,7 +39,7 @@ AGENTS = [
 ]
 POLICIES = {"worker": Policy.BY_KEY, "mover": Policy.REBALANCE, "any": Policy.LEAST_LOADED}
 WEIGHTS = (1, 1, 2)
-SMALL_WINDOW = LinkLimits(window_frames=4, batch_frames=2)
+SMALL_WINDOWS = NodeLimits(link=LinkLimits(window_frames=4, batch_frames=2), events=EventLimits(window_events=8))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ class World:
         self.converged_s = 0.0
         self._places = [f"p{number}" for number in range(scenario.nodes)]
         self._wall_offsets = {place: self.random.uniform(-1, 1) for place in self._places}
-        self._limits = NodeLimits(link=SMALL_WINDOW) if self.random.random() < 0.5 else None
+        self._limits = SMALL_WINDOWS if self.random.random() < 0.5 else None
         self._faults = Faults(self, scenario.faults)
         self._busyness = self.random.choice((0.03, 0.1, 0.25))
         """How probable it is that a process calls another in a step."""

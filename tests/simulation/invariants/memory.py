@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from tests.simulation.invariants.base import Invariant
 from tests.simulation.process import Process
+from zmqagents.protocol.bounds import MAX_EVENT_HOPS
 from zmqagents.protocol.calls import SPARE_DEADLINES
 from zmqagents.protocol.directory import MAX_CACHED_TOPICS
 from zmqagents.protocol.graves import MAX_GRAVES
@@ -63,7 +64,7 @@ class BoundedTables(Bounded):
         yield "agents", len(agency.residents), agents
         yield "claims", len(agency.claims._entries) + len(agency.claims._contested), 2 * agents
         yield "locations", len(agency.locations._known), agents
-        yield "ways of events", len(agency.routes.ways), agents * (lives + 1)
+        yield "ways of events", len(agency.routes.ways), agents * (1 + lives * MAX_EVENT_HOPS)
         yield "events that wait", agency.routes.waiting, MOST_WAITING
 
 
@@ -79,7 +80,8 @@ class BoundedQueues(Bounded):
 
     def _peer_sizes(self, peer: Peer) -> Iterator[Size]:
         yield "controls", len(peer.controls), MAX_CONTROLS
-        yield "unfinished events", len(peer.outbox), EXCESS * peer.outbox._limits.window_events + 1
+        yield "unfinished events", len(peer.outbox._events), EXCESS * peer.outbox._limits.window_events
+        yield "events that wait for room", len(peer.outbox) - len(peer.outbox._events), MOST_WAITING
         yield "events being handled", len(peer.handling), EXCESS * peer.outbox._limits.window_events + 1
         yield "events done", len(peer.done), EXCESS * peer.outbox._limits.window_events + 1
         yield from self._link_sizes(peer.link)

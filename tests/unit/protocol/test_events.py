@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.protocol.builders import event
 from zmqagents.errors import RemoteProtocolError, WireCode
+from zmqagents.protocol.bounds import MAX_EVENT_HOPS
 from zmqagents.protocol.events import EventInbox, EventLimits, EventOutbox
 from zmqagents.protocol.windows import weight_bytes
 
@@ -61,6 +63,36 @@ def test_drained_outbox_gives_its_events_in_order_and_starts_anew() -> None:
     outbox = outbox_with(50, 50, 50)
     assert [kept.event.message_id for kept in outbox.drain()] == ["e1", "e2", "e3"]
     assert (len(outbox), outbox.has_room(), outbox.drain()) == (0, True, [])
+
+
+def test_each_hop_gives_an_event_an_eighth_of_a_window_more() -> None:
+    outbox = outbox_with(*[0] * 8, window_events=8, payload_bytes=10_000)
+    rooms = []
+    for number in range(9, 18):
+        rooms.append([hops for hops in range(MAX_EVENT_HOPS + 1) if outbox.has_room(hops)])
+        outbox.sent(number, event(f"e{number}"))
+    assert rooms == [list(range(least, MAX_EVENT_HOPS + 1)) for least in range(1, MAX_EVENT_HOPS + 1)] + [[]]
+
+
+def test_each_hop_gives_an_event_an_eighth_of_a_window_more_in_bytes_too() -> None:
+    a_quarter = EMPTY_WEIGHT // 4
+    outbox = outbox_with(a_quarter, a_quarter, window_events=100, payload_bytes=0)
+    assert [hops for hops in range(MAX_EVENT_HOPS + 1) if outbox.has_room(hops)] == list(range(3, MAX_EVENT_HOPS + 1))
+
+
+def test_of_events_that_have_to_wait_those_that_have_come_farthest_go_first() -> None:
+    outbox = outbox_with(*[0] * 16, window_events=8, payload_bytes=10_000)
+    for hops in (0, 1, 2, 1):
+        outbox.keep(replace(event(f"hops {hops}"), hops=hops), 1)
+    assert (outbox.has_room(1), outbox.has_room(2), outbox.take()) == (False, False, None)
+    outbox.done(range(1, 9))
+    taken = []
+    while (sent := outbox.take()) is not None:
+        taken.append(sent.event.message_id)
+        outbox.sent(100 + len(taken), *sent)
+    assert (taken, len(outbox)) == (["hops 2"], 12)
+    outbox.done(range(9, 17))
+    assert [sent.event.message_id for sent in outbox.drain()] == ["hops 2", "hops 1", "hops 1", "hops 0"]
 
 
 def test_event_that_has_to_wait_is_taken_in_its_turn_when_there_is_room() -> None:
