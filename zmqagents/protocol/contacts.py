@@ -289,9 +289,7 @@ class Contacts:
             return
         entry.dial.succeeded()
         if entry.node_id is None:
-            if self._is_dialled_otherwise(path, entry):  # a ROUTER keeps the newer of two, and both would be dialled
-                self.abandon(path, now_s)
-            else:
+            if self._keeps(path, entry, now_s):
                 self._ask_who(path, entry, now_s)
             return
         peer = self._state.peer(entry.node_id)
@@ -299,12 +297,22 @@ class Contacts:
         peer.greet_wait_s = 0.0
         self._greeter.greet(peer, path, now_s)
 
-    def _is_dialled_otherwise(self, path: int, entry: _DataDial) -> bool:
-        """Whether the endpoint is a member's that is dialled on another path."""
-        return any(
-            other.node_id is not None and number != path and other.dial.endpoint == entry.dial.endpoint
-            for number, other in self._dials.items()
-        )
+    def _keeps(self, path: int, entry: _DataDial, now_s: float) -> bool:
+        """Whether to go on with a path that leads to nobody known yet: one dial of an endpoint is enough.
+
+        A ROUTER keeps the newest of our connections and ends the others, whose DEALERs come back and end that one, and
+        so on, faster than an answer comes from far away. A member's own dial goes before that of a seed, and that
+        before those of the dead and of shortcuts.
+        """
+        there = {number: other for number, other in self._dials.items() if other.dial.endpoint == entry.dial.endpoint}
+        if any(other.node_id is not None for other in there.values()):
+            self.abandon(path, now_s)
+            return False
+        kept = min(there, key=lambda number: (there[number].sought is not None, number))
+        for number in there:
+            if number != kept:
+                self.abandon(number, now_s)
+        return kept == path
 
     def path_down(self, path: int, now_s: float) -> None:
         """A dialled path lost its connection; it is being dialled again."""
