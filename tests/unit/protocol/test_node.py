@@ -25,7 +25,7 @@ from zmqagents.protocol.events import EventLimits
 from zmqagents.protocol.greeting import is_up
 from zmqagents.protocol.ids import ANYONE, PathId
 from zmqagents.protocol.link import LinkLimits
-from zmqagents.protocol.membership import Change
+from zmqagents.protocol.membership import Change, MemberChange
 from zmqagents.protocol.node import MAX_CONTROLS, Node
 from zmqagents.protocol.records import Phase, Record, decode_record, encode_record
 from zmqagents.protocol.state import NodeLimits
@@ -206,6 +206,22 @@ class TestMeeting:
         [(path, parts)] = wire.node.transmit(wire.now_s)
         assert path == opened.path
         assert isinstance(decode_envelope(parts).frames[0], f.Hello)
+
+    def test_endpoint_of_a_seed_at_which_some_have_died_is_dialled_once(self) -> None:
+        """Each connection would end the one before, which would come back, before anybody could answer."""
+        wire = Wire()
+        contacts = wire.node.contacts
+        contacts.sighted(("data://x",), None, wire.now_s)
+        for name in ("one", "two"):
+            dead = make_record(name, endpoints=("data://x",))
+            contacts.changed(MemberChange(Change.DIED, dead, dead), wire.now_s)
+        wire.pass_time(3.0)
+        seed, *graves = [effect.path for effect in wire.effects(e.OpenPath)]
+        for path in (graves[0], seed, graves[1]):
+            contacts.path_up(path, wire.now_s)
+        assert [effect.path for effect in wire.effects(e.ClosePath)] == graves
+        asked = [path for path, parts in wire.node.transmit(wire.now_s) if isinstance(path, int)]
+        assert asked == [seed]
 
 
 class TestPaths:
