@@ -18,6 +18,7 @@ import zmq
 from zmq.utils import z85
 
 from tests.integration.clusters import DEADLINE_S, eventually, new_name
+from tests.integration.lines import Line
 from tests.integration.processes import ROOT, Program
 from zmqagents.forwarder import Forwarder, ForwarderSettings
 from zmqagents.keys import curve_secret
@@ -156,9 +157,18 @@ class Lab:
         await program.started()
         return program
 
-    def node(self, forwarder: Forwarder | ForwarderProgram, *, key: str | None = None, place: int = 0) -> RawNode:
-        """A node that is about to attach, at the first or another of the forwarder's endpoints."""
+    def node(
+        self,
+        forwarder: Forwarder | ForwarderProgram,
+        *,
+        key: str | None = None,
+        place: int = 0,
+        via: Line | None = None,
+    ) -> RawNode:
+        """A node that is about to attach, at the first or another of the forwarder's endpoints, or by a line to it."""
         endpoint = forwarder.endpoints[place] if isinstance(forwarder, Forwarder) else forwarder.endpoint
+        if via is not None:
+            endpoint = f"tcp://127.0.0.1:{via.port}"
         self._nodes.append(RawNode(self._context, endpoint, self.name, key=key))
         return self._nodes[-1]
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.clusters import eventually, within
 from tests.integration.forwarders import Lab, RawNode, new_lab
+from tests.integration.lines import new_line
 from tests.integration.processes import Launch
 from zmqagents import ConfigError
 from zmqagents.errors import WireCode
@@ -153,6 +154,19 @@ async def test_process_that_reads_nothing_for_a_while_stays_attached(lab: Lab) -
     heard = len(a.rosters)
     await a.until(lambda: len(a.rosters) >= heard + 4)  # a second apart
     assert busy.node_id in a.roster
+
+
+async def test_process_that_says_nothing_is_attached_again_when_its_connection_was_lost_for_a_moment(lab: Lab) -> None:
+    forwarder = await lab.forwarder()
+    a = await lab.attached(forwarder)
+    async with new_line() as line:
+        line.target = int(forwarder.endpoints[0].rpartition(":")[2])
+        busy = lab.node(forwarder, via=line)
+        await busy.attach()
+        await a.until(lambda: busy.node_id in a.roster)
+        assert line.cut() == 1
+        await busy.until(lambda: a.write(busy) and busy.got, deadline_s=3)  # what comes before it is back is dropped
+        await a.until(lambda: busy.node_id in a.roster)
 
 
 async def test_slow_reader_holds_up_nobody_and_costs_a_bounded_amount(lab: Lab) -> None:

@@ -120,6 +120,11 @@ class Forwarding(RuleBasedStateMachine):
         self.relay.disconnected(self.now_s)
 
     @rule(node=nodes)
+    def connect(self, node: NodeId) -> None:
+        """Its libzmq has dialled again, and its program says nothing yet."""
+        self.connected.add(node)
+
+    @rule(node=nodes)
     def overflow(self, node: NodeId) -> None:
         self.relay.overflowed(node, self.now_s)
         self.known[node] = set()

@@ -38,6 +38,9 @@ class Host(Protocol):
     def do(self, callback: Callback) -> None:
         """Run an input of the process, at once or when its program gets to it."""
 
+    def shaken(self, source: NodeId, connection: Connection) -> None:
+        """A connection that ``source`` has dialled is complete; its program need not know yet."""
+
     def hung_up(self) -> None:
         """A connection that somebody else had dialled has ended."""
 
@@ -170,6 +173,7 @@ class Dial:
         self.connection = Connection(network, self.owner, listener, self)
         network.connections.append(self.connection)
         self._wait_s = FIRST_DIAL_WAIT_S
+        listener.shaken(self.owner.node_id, self.connection)
         self._tell(self._events.up)
 
     def lost(self) -> None:

@@ -23,6 +23,9 @@ class Forwarder(Program):
         self._armed_s = float("inf")
         network.listeners[self.endpoint] = self
 
+    def shaken(self, source: NodeId, connection: Connection) -> None:
+        self._accepted[source] = connection
+
     def accept(self, source: NodeId, connection: Connection, parts: list[Part]) -> None:
         if connection.open:
             self._accepted[source] = connection
@@ -47,6 +50,7 @@ class Forwarder(Program):
                 if connection is not None and connection.open:
                     answer(connection, parts, sure=parts[0][4:20] == self.node_id)
                 else:
+                    self.relay.unsent(node_id)
                     self.relay.unreachable(node_id, self.network.now_s)
         self.relay.take_news()
         if self.relay.wake_s < self._armed_s:

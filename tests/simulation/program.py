@@ -29,6 +29,9 @@ class Program:
         """A message came on a connection with our ROUTER."""
         raise NotImplementedError
 
+    def shaken(self, source: NodeId, connection: Connection) -> None:
+        """A connection with our ROUTER is complete: libzmq knows it by the routing id."""
+
     def hung_up(self) -> None:
         """A connection with our ROUTER has ended."""
 

@@ -129,7 +129,8 @@ class Forwarder:
             relay.tick(now_s)
         while sends := relay.take():  # what can't be sent may cause more, of which every node causes little and once
             for receiver, message in sends:
-                socket.send(receiver, message)
+                if not socket.send(receiver, message):
+                    relay.unsent(receiver)
         if relay.draining and not relay.attached:
             self._emptied.set()
         self._log_news(relay)

@@ -10,7 +10,7 @@ what is said to the forwarder itself goes through the codec, which a peer can't 
 
 **Whether a node is still there** only the shell can find out, by sending to it: so each node is sent something at least
 once in ``rosters.KEEP_S``, and all of them when somebody's connection has ended. A node whose program is busy stays
-attached.
+attached, and is so again when its libzmq has replaced a connection that was lost (``returns``).
 
 **Rejected.** Forwarders that know of each other: a node attaches to several, and then a lost one costs nothing, no
 message goes in circles, and there is no second membership to keep. Time-outs for silent nodes: a node that holds the
@@ -30,6 +30,7 @@ from zmqagents.protocol.codec import GOSSIP_PREFIX, MAX_HEADER_BYTES, decode_env
 from zmqagents.protocol.ids import ANYONE, NodeId, short
 from zmqagents.protocol.listeners import Listeners
 from zmqagents.protocol.relay_state import Attached, Detached, News, Refused, RelayCounters, RelayLimits, Stray
+from zmqagents.protocol.returns import Returns
 from zmqagents.protocol.rosters import Herald, Node
 
 TELL_AGAIN_S = 1.0
@@ -75,6 +76,7 @@ class Relay:
         self._nodes: dict[NodeId, Node] = {}
         self._herald = Herald(forwarder_id, self._nodes)
         self._sends = self._herald.sends
+        self._returns = Returns()
         self._listeners = Listeners(most_each=self.limits.max_listened, most=self.limits.max_listened_in_all)
         self._news: deque[News] = deque(maxlen=_MAX_NEWS)
         self._told: dict[NodeId, float] = {}  # senders that were told that they have not attached
@@ -121,7 +123,16 @@ class Relay:
     def unreachable(self, node_id: NodeId, now_s: float) -> None:
         """What was to be sent to the node could not be: it has no connection any more."""
         self._now_s = now_s
-        self._detach(node_id, "its connection has ended")
+        self._returns.failed(node_id)
+        if node_id in self._nodes:
+            self._detach(node_id, "its connection has ended")
+            if not self.draining:
+                self._returns.lost(node_id, now_s)
+                self._wake()
+
+    def unsent(self, node_id: NodeId) -> None:
+        """The last message of ``take`` to the node found no connection; ``unreachable`` may follow later."""
+        self._returns.failed(node_id)
 
     def overflowed(self, node_id: NodeId, now_s: float) -> None:
         """Something for the node was dropped, because it reads too slowly: it is told who is attached anew, later."""
@@ -148,8 +159,14 @@ class Relay:
     def tick(self, now_s: float) -> None:
         """Do what is due. Safe to call early or twice."""
         self._now_s = now_s
+        back, away = self._returns.tick(now_s)
+        for node_id in back:
+            if len(self._nodes) < self.limits.max_nodes and not self.draining:
+                self._admit(node_id)
+                self._nodes[node_id].stale = True  # its program will ask, but perhaps much later
+        self._herald.try_all(away)
         self._herald.tick(now_s)
-        self.wake_s = self._herald.wake_s
+        self._wake()
 
     # -- outputs -----------------------------------------------------------------------------------------------
 
@@ -221,6 +238,7 @@ class Relay:
             self._hear(sender, frames)
             return
         if isinstance(frames[0], f.Bye):
+            self._returns.forget(sender)
             return
         self._stray(sender, "a message of a node that has not attached")
         if self._told.get(sender, -math.inf) <= self._now_s - TELL_AGAIN_S:
@@ -270,6 +288,7 @@ class Relay:
     def _admit(self, sender: NodeId) -> None:
         if sender in self._nodes:
             return
+        self._returns.forget(sender)
         node = self._nodes[sender] = Node(self._now_s)
         self._herald.came(sender, node, self._now_s)
         self._wake()
@@ -280,6 +299,7 @@ class Relay:
     def _refuse(self, sender: NodeId, code: WireCode, text: str) -> None:
         self.counters.refused[code.name] += 1
         self._news.append(Refused(sender, code, text))
+        self._returns.forget(sender)
         self._detach(sender, text)
         self._say(sender, [f.Bye(code, text)])
 
@@ -316,7 +336,7 @@ class Relay:
             self._herald.say(node_id, frames, self._now_s)
 
     def _wake(self) -> None:
-        self.wake_s = self._herald.wake_s
+        self.wake_s = min(self._herald.wake_s, self._returns.wake_s)
 
     def __repr__(self) -> str:
         return f"<Relay {short(self.forwarder_id)} of {self.cluster!r}: {len(self._nodes):,} attached>"

@@ -180,7 +180,11 @@ class Herald:
 
     def _try(self, node_id: NodeId, node: Node, now_s: float) -> None:
         node.sent_s = now_s
-        self.sends.append((node_id, [self._before + node_id + self._after]))
+        self.try_all([node_id])
+
+    def try_all(self, node_ids: Iterable[NodeId]) -> None:
+        """Send these nodes, attached or not, what tells them nothing: whether it can be sent is what matters."""
+        self.sends += [(node_id, [self._before + node_id + self._after]) for node_id in node_ids]
 
     def _envelope(self, destination: NodeId, frames: list[f.Frame]) -> f.Envelope:
         return f.Envelope(self._forwarder_id, destination, 0, 0, 0, 0, frames)

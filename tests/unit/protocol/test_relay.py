@@ -12,6 +12,7 @@ from zmqagents.protocol.codec import Delta, Heartbeat, decode_envelope, encode_e
 from zmqagents.protocol.ids import ANYONE, NodeId
 from zmqagents.protocol.relay import Relay
 from zmqagents.protocol.relay_state import Attached, Detached, Refused, RelayLimits, Stray
+from zmqagents.protocol.returns import RETURN_WITHIN_S, TRY_S
 from zmqagents.protocol.rosters import COALESCE_S, KEEP_S, PROBE_AGAIN_S
 
 FORWARDER = b"forwarder".ljust(16, b".")
@@ -42,6 +43,8 @@ class Bench:
     def __init__(self, **limits: int) -> None:
         self.relay = Relay(FORWARDER, CLUSTER, RelayLimits(**limits))
         self.now_s = 0.0
+        self.away: set[NodeId] = set()
+        """Who has no connection."""
 
     def receive(self, sender: NodeId, parts: list[Any]) -> list[tuple[NodeId, list[Any]]]:
         self.relay.receive(sender, parts, self.now_s)
@@ -69,9 +72,25 @@ class Bench:
         while self.relay.wake_s <= until:
             self.now_s = max(self.now_s, self.relay.wake_s)
             self.relay.tick(self.now_s)
-            heard += said(self.relay.take())
+            heard += said(self.deliver())
         self.now_s = until
         return heard
+
+    def deliver(self) -> list[tuple[NodeId, list[Any]]]:
+        """What reaches somebody; of the rest the relay is told."""
+        reached = []
+        for receiver, parts in self.relay.take():
+            if receiver in self.away:
+                self.relay.unsent(receiver)
+                self.relay.unreachable(receiver, self.now_s)
+            else:
+                reached.append((receiver, parts))
+        return reached
+
+    def lose(self, node_id: NodeId) -> None:
+        """The node's connection ends, and something was to be sent there."""
+        self.away.add(node_id)
+        self.relay.unreachable(node_id, self.now_s)
 
 
 def said(sends: list[tuple[NodeId, list[bytes]]]) -> list[tuple[NodeId, f.Frame]]:
@@ -275,7 +294,7 @@ class TestLosing:
     def test_unreachable_node_is_gone_for_all(self, bench: Bench) -> None:
         bench.attach(A, B)
         bench.relay.take_news()
-        bench.relay.unreachable(A, bench.now_s)
+        bench.lose(A)
         bench.relay.unreachable(A, bench.now_s)
         assert bench.settle() == [(B, change(gone=[A]))]
         assert bench.relay.take_news() == [Detached(A, "its connection has ended")]
@@ -291,6 +310,50 @@ class TestLosing:
         bench.say(A, f.Attach(1, 1, CLUSTER, 2), to=ANYONE)
         assert bench.settle() == [(B, change(A)), (A, change(A))]
         assert [type(news) for news in bench.relay.take_news()] == [Attached, Attached, Detached, Attached]
+
+    def test_node_whose_connection_is_back_is_attached_though_its_program_says_nothing(self, bench: Bench) -> None:
+        bench.attach(A, B)
+        bench.lose(A)
+        bench.wait(0.5)
+        bench.relay.take_news()
+        bench.away.clear()
+        heard = bench.wait(2 * TRY_S + COALESCE_S)
+        assert [frame for receiver, frame in heard if receiver == B] == [change(A)]
+        assert bench.relay.take_news() == [Attached(A)]
+        assert (A, f.Roster(0, True, True, [B, A], [])) in bench.wait(KEEP_S), "it may have missed some"
+
+    def test_node_that_was_away_too_long_has_to_attach(self, bench: Bench) -> None:
+        bench.attach(A, B)
+        bench.lose(A)
+        bench.wait(RETURN_WITHIN_S + TRY_S)
+        bench.away.clear()
+        assert {receiver for receiver, _ in bench.wait(5)} == {B}
+
+    @pytest.mark.parametrize(
+        "last",
+        [
+            pytest.param([f.Bye(0, "bye")], id="leaves"),
+            pytest.param([f.Attach(1, 1, "another", 1)], id="is refused"),
+            pytest.param([f.Attach(1, 1, CLUSTER, 2), f.Bye(0, "bye")], id="is back and leaves"),
+        ],
+    )
+    def test_node_that_has_gone_for_good_is_not_called_back(self, bench: Bench, last: list[f.ControlFrame]) -> None:
+        bench.attach(A, B)
+        bench.lose(A)
+        bench.away.clear()
+        for frame in last:
+            bench.say(A, frame, to=ANYONE)
+        bench.wait(RETURN_WITHIN_S)
+        assert set(bench.relay.attached) == {B}
+
+    def test_node_that_is_back_when_the_places_are_taken_has_to_attach(self) -> None:
+        bench = Bench(max_nodes=2)
+        bench.attach(A, B)
+        bench.lose(A)
+        bench.attach(C)
+        bench.away.clear()
+        bench.wait(RETURN_WITHIN_S)
+        assert set(bench.relay.attached) == {B, C}
 
     def test_end_of_a_connection_has_all_tried_at_once_and_again(self, bench: Bench) -> None:
         bench.attach(A, B)
@@ -311,7 +374,7 @@ class TestLosing:
         bench.attach(A, B, node("\x01\xff"))
         for _ in range(5):
             assert {receiver for receiver, _ in bench.wait(KEEP_S)} == set(bench.relay.attached)
-        bench.relay.unreachable(A, bench.now_s)
+        bench.lose(A)
         bench.settle()
         assert len(bench.wait(10 * KEEP_S)) < 2 * 16
 

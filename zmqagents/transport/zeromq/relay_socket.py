@@ -172,20 +172,22 @@ class RelaySocket:
         self._put = sender(self._socket)
         self._reader = RelayReader(self._loop, self._socket, events.on_message, events.on_stray, self._handled)
 
-    def send(self, node_id: NodeId, parts: list[Any]) -> None:
-        """Queue a message, or have it wait, or drop it; the events tell."""
+    def send(self, node_id: NodeId, parts: list[Any]) -> bool:
+        """Queue a message, or have it wait, or drop it; the events tell. False if there is no connection for it."""
         if self._ending is not None:
-            return
+            return False
         if node_id in self.backlog:
             self._keep(node_id, parts)
-            return
+            return True
         try:
             if not self._sent(node_id, parts, is_new=True):
                 self._keep(node_id, parts)
         except zmq.ZMQError as error:
             self._failed(node_id, error)
+            return False
         finally:
             self._reader.sent()
+        return True
 
     def _sent(self, node_id: NodeId, parts: list[Any], *, is_new: bool) -> bool:
         """Whether libzmq has taken it. Raises ZMQError: EHOSTUNREACH if there is no connection."""
