@@ -216,10 +216,10 @@ class TestMeeting:
             dead = make_record(name, endpoints=("data://x",))
             contacts.changed(MemberChange(Change.DIED, dead, dead), wire.now_s)
         wire.pass_time(3.0)
-        seed, *graves = [effect.path for effect in wire.effects(e.OpenPath)]
+        seed, *graves = [effect.path for effect in wire.effects(e.OpenPath) if isinstance(effect, e.OpenPath)]
         for path in (graves[0], seed, graves[1]):
             contacts.path_up(path, wire.now_s)
-        assert [effect.path for effect in wire.effects(e.ClosePath)] == graves
+        assert wire.effects(e.ClosePath) == [e.ClosePath(path) for path in graves]
         asked = [path for path, parts in wire.node.transmit(wire.now_s) if isinstance(path, int)]
         assert asked == [seed]
 

@@ -106,7 +106,8 @@ class EventRoutes:
     def _fall_in(self, event: Event, origin: Origin | None) -> None:
         """Send an event for one agent where those before it went, or keep it until they are finished."""
         route = self.ways[_way(event.recipients[0], origin)]
-        if origin is not None and origin.hops and self._send(route.node_id, event, origin):
+        follows = origin is not None and origin.hops > 0 and not route.waiting
+        if follows and self._send(route.node_id, event, origin):
             self._count(event, origin, route.node_id)
             return
         if route.waiting is None:  # it has made no hop yet; or that node has left, and its link is about to end
