@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
+import time
 
 import pytest
 from autogen_core import DefaultTopicId, MessageContext, RoutedAgent, default_subscription, message_handler
@@ -172,6 +174,23 @@ async def test_peers_tell_who_is_there_what_it_hosts_and_who_showed_it(cluster: 
     assert peer.agent_types == ("echo", "pinned")
     assert (peer.source, peer.connected) == ("seed", True)
     await eventually(lambda: [other.source for other in host.peers()] == ["greeting"])
+
+
+async def test_process_that_was_busy_as_it_joined_is_no_full_member_before_it_knows_the_others(
+    cluster: Cluster, launch: Launch, unused_tcp_port: int
+) -> None:
+    settings = {"cluster": cluster.name, "discovery": "none", "listen": "loopback", "port": unused_tcp_port}
+    other = await launch("member", **settings, instance_id="other", agents=["where"])
+    await other.report("started")
+    other.signal(signal.SIGSTOP)  # so that it has not answered yet
+    newcomer = cluster.make(seeds=[f"tcp://127.0.0.1:{unused_tcp_port}"], join_timeout_s=1.5)
+    starting = asyncio.ensure_future(newcomer.start())
+    await eventually(lambda: newcomer._lifecycle.running and node_of(newcomer).contacts.unidentified())
+    other.signal(signal.SIGCONT)
+    time.sleep(2.0)  # noqa: ASYNC251 - longer than its patience, and it has read nothing
+    await within(starting)
+    assert [peer.instance_id for peer in newcomer.peers()] == ["other"]
+    assert node_of(newcomer).is_synchronised()
 
 
 async def test_process_that_has_left_is_no_peer_any_more(cluster: Cluster) -> None:

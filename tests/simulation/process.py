@@ -110,16 +110,23 @@ class Process(Application):
         self._own: dict[Handler, AgentCall] = {}
         self._settle()
         if joining:
-            self._join_by(network.now_s + JOIN_TIMEOUT_S)
+            self._join()
 
     # -- its life ----------------------------------------------------------------------------------------------
 
-    def _join_by(self, give_up_s: float) -> None:
+    def _join(self) -> None:
+        """Be a full member once the others have told what they know, or have had time to, which the runtime reckons so."""
+        since_s = self.now_s
+
         def look() -> None:
-            if self.node.is_synchronised() or self.network.now_s >= give_up_s:
+            nonlocal since_s
+            late = self.now_s >= since_s + JOIN_TIMEOUT_S
+            if late and self.node.has_stalled_since(since_s, self.now_s):
+                late, since_s = False, self.now_s
+            if late or self.node.is_synchronised():
                 self.node.publish_record(replace(self.node.record, phase=Phase.ACTIVE))
             else:
-                self._join_by(give_up_s)
+                self.after(POLL_S, look)
 
         self.after(POLL_S, look)
 

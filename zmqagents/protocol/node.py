@@ -136,6 +136,10 @@ class Node:
             and not any(peer.awaited for peer in self.state.peers.values())
         )
 
+    def has_stalled_since(self, since_s: float, now_s: float) -> bool:
+        """Whether the program was busy for long since then: that others have told nothing is no fault of theirs."""
+        return self.contacts.watch.has_stalled_since(since_s, now_s)
+
     def unsynchronised(self) -> list[str]:
         """Names of those that ``is_synchronised`` waits for."""
         return [self.label(peer.node_id) for peer in self.state.peers.values() if peer.awaited]

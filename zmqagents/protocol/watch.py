@@ -7,6 +7,7 @@ refusal counts only if it is fresh (Lifeguard: Dadgar, Phillips, Currey 2018).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
@@ -81,6 +82,8 @@ class Watch:
         self._check_at_s: float | None = None
         self._awake_at_s: float | None = None
         """When what waited to be read while this node was asleep has been read; None if it was not asleep."""
+        self._woke_s = -math.inf
+        """When this node was last found to have been asleep."""
         self._bury = bury
         self._pinged: dict[NodeId, bool] = {}
         """Who is judged again in a moment, because a PING on its own connection shows whether that is up; and whether
@@ -172,9 +175,14 @@ class Watch:
         """Whether this node has been asleep, and has not been awake for a while since."""
         return self._awake_at_s is not None or (self._check_at_s is not None and now_s - self._check_at_s > ASLEEP_S)
 
+    def has_stalled_since(self, since_s: float, now_s: float) -> bool:
+        """Whether this node has been asleep since then: what was said to it meanwhile may have come too late."""
+        return self._woke_s >= since_s or self.has_stalled(now_s)
+
     def tick(self, now_s: float) -> bool:
         """Judge whom time has come for; whether everybody was."""
         if self._check_at_s is not None and now_s - self._check_at_s > ASLEEP_S:
+            self._woke_s = now_s
             self._awake_at_s = now_s + CHECK_S
             self._forgive(now_s)
         elif self._awake_at_s is not None and self._awake_at_s <= now_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -146,10 +147,22 @@ class Cluster:
         await self._forwarders.start(own, self._forwarder_named)
         await self._discovery.settled()
         await self._forwarders.settled()
-        await driver.wait_until(self._has_joined, self._config.join_timeout_s)
+        await self._wait_for_the_others()
         self._warn_of_missing(node)
         node.publish_record(replace(node.record, phase=Phase.ACTIVE))
         driver.perform()
+
+    async def _wait_for_the_others(self) -> None:
+        """Until they have told what they know, or have had ``join_timeout_s``, in which this process was there to read.
+
+        One that were a full member before would make agents anew that others have.
+        """
+        driver, loop = self.driver, asyncio.get_running_loop()
+        since_s = loop.time()
+        while not await driver.wait_until(self._has_joined, self._config.join_timeout_s):
+            if driver.closed or not driver.node.has_stalled_since(since_s, loop.time()):
+                return
+            since_s = loop.time()
 
     def _has_joined(self) -> bool:
         node = self.driver.node

@@ -196,6 +196,17 @@ class TestAsleep:
         bench.contacts.gossip_refused(GOSSIP, bench.now_s)
         assert bench.buried == [PEER]
 
+    def test_process_that_waits_for_others_can_tell_whether_it_was_asleep_meanwhile(self, bench: Bench) -> None:
+        began_s = bench.now_s
+        bench.pass_time(2.0)
+        awake = bench.watch.has_stalled_since(began_s, bench.now_s)
+        bench.now_s += 2.0
+        before_it_has_noticed = bench.watch.has_stalled_since(began_s, bench.now_s)
+        bench.pass_time(5.0)
+        after = bench.watch.has_stalled_since(began_s, bench.now_s)
+        assert (awake, before_it_has_noticed, after) == (False, True, True)
+        assert not bench.watch.has_stalled_since(bench.now_s - 4.0, bench.now_s)
+
 
 class TestStuck:
     def test_call_that_no_path_takes_ends(self, bench: Bench) -> None:
