@@ -115,7 +115,7 @@ class Process(Application):
     # -- its life ----------------------------------------------------------------------------------------------
 
     def _join(self) -> None:
-        """Be a full member once the others have told what they know, or have had time to, which the runtime reckons so."""
+        """Be a full member once the others have told what they know, or have had time to; as the runtime reckons it."""
         since_s = self.now_s
 
         def look() -> None:
