@@ -363,6 +363,23 @@ class TestGraves:
         assert other.refusals == a.refusals == []
         assert a.members == {"a"}
 
+    def test_connection_with_the_next_process_at_the_port_of_a_dead_one_lasts(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever dials the dead there would end it, as a ROUTER keeps the newest of a node's connections."""
+        network = Network()
+        a, b = start(network, *"ab")
+        b.kill()
+        network.run_until(lambda: a.lost(b))
+        after = Process(network, "c", port="b")
+        a.sight(after)
+        network.run_until(lambda: converged([a, after]))
+        network.run(10.0)
+        connected: list[bytes] = []
+        monkeypatch.setattr(after, "shaken", lambda source, connection: connected.append(source))
+        network.run(120.0)
+        assert connected == []
+
     def test_dead_are_not_dialled_for_ever(self) -> None:
         network = Network()
         a, _ = start(network, *"ab")

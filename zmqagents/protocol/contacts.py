@@ -238,7 +238,20 @@ class Contacts:
         for node_id in self._graves.expired(now_s):
             self._close_grave(self._graves.fill(node_id))
         for node_id, endpoints in self._graves.due(now_s):
-            self._graves.dialled(node_id, self._dial(endpoints, None, now_s, grave=node_id), now_s)
+            free = tuple(endpoint for endpoint in endpoints if not self._is_taken(endpoint))
+            if free:
+                self._graves.dialled(node_id, self._dial(free, None, now_s, grave=node_id), now_s)
+            else:  # another process has the port of the dead, and dialling it again would end our connection with that
+                self._graves.fill(node_id)
+
+    def _is_taken(self, endpoint: str) -> bool:
+        """Whether somebody has answered there, of whom we know, or who has refused us."""
+        return any(
+            entry.dial.endpoint == endpoint
+            and entry.dial.up
+            and (entry.refused or (entry.node_id is not None and entry.dial.met))
+            for entry in self._dials.values()
+        )
 
     def _close_grave(self, path: int | None) -> None:
         entry = self._dials.get(path) if path is not None else None
