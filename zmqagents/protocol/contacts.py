@@ -18,15 +18,14 @@ from zmqagents.protocol.liveness import GossipDials, is_out_of_reach
 from zmqagents.protocol.membership import Change, MemberChange
 from zmqagents.protocol.peers import Peer
 from zmqagents.protocol.records import Record
+from zmqagents.protocol.seeds import Seeds
 from zmqagents.protocol.shortcuts import Shortcuts
 from zmqagents.protocol.sightings import Sightings
 from zmqagents.protocol.spares import Spares
 from zmqagents.protocol.state import NodeState
 from zmqagents.protocol.watch import Watch
 
-MAX_SEEDS = 1_024
 ASK_AGAIN_S = 2.0  # who is at a seed, as long as nobody has said so
-SEED_RETRY_S = 2.0  # a seed whose node is gone is dialled again no faster than this
 UNHEARD_BEATS = 3.5  # heartbeats that a PUB has missed before a forwarder is asked for them: one may be lost or late
 MISTAKEN_RETRY_S = 5.0  # endpoints at which other nodes were found: that changes only when a process ends
 SILENT_BEATS = 3  # heartbeats that don't come from where a member's PUB should be: another PUB may be there
@@ -55,15 +54,6 @@ class _DataDial:
         return self.grave or self.shortcut
 
 
-@dataclass(slots=True)
-class _Seed:
-    """An endpoint at which anybody may be."""
-
-    path: int | None
-    node_id: NodeId | None = None
-    """Who answered there last."""
-
-
 class Contacts:
     """The connections of one node. ``bury`` is called with the id of a member that the evidence says is dead."""
 
@@ -74,14 +64,13 @@ class Contacts:
         self._gossip = GossipDials()
         self._sightings = Sightings(state)
         self._dials: dict[int, _DataDial] = {}
-        self._seeds: dict[str, _Seed] = {}
+        self._seeds = Seeds()
         self._graves = Graves()
         self.attachments = Attachments(state, greeter, self._forwarder_lost)
         self.shortcuts = Shortcuts(state, self)
         self.spares = Spares(state, greeter, self)
         self.watch = Watch(state, self, bury)
         self._checked_s = 0.0
-        self._seeds_at_s = 0.0
 
     # -- discovery ---------------------------------------------------------------------------------------------
 
@@ -100,9 +89,9 @@ class Contacts:
             if (
                 endpoint not in self._seeds
                 and endpoint not in self._state.membership.own.endpoints
-                and len(self._seeds) < MAX_SEEDS
+                and not self._seeds.is_full
             ):
-                self._seeds[endpoint] = _Seed(self._path_to(endpoint) or self._dial((endpoint,), None, now_s))
+                self._seeds.dialled(endpoint, self._path_to(endpoint) or self._dial((endpoint,), None, now_s))
 
     def reach(self, peer: Peer, endpoints: tuple[str, ...], now_s: float) -> None:
         """Dial the peer if there is no path to it and none is being dialled."""
@@ -152,9 +141,7 @@ class Contacts:
         entry = self._dials.get(path)
         if entry is None or entry.node_id is not None:
             return
-        for seed in self._seeds.values():
-            if seed.path == path:
-                seed.node_id = node_id
+        self._seeds.answered(path, node_id)
         if entry.grave not in (None, node_id):  # another process has the port of the dead
             self._close_grave(self._graves.fill(entry.grave))
             return
@@ -224,14 +211,11 @@ class Contacts:
 
     def _redial_seeds(self, now_s: float) -> None:
         """Dial again the seeds whose node is gone."""
-        if now_s < self._seeds_at_s or all(seed.path is not None for seed in self._seeds.values()):
+        if not self._seeds.is_one_due(now_s):
             return
-        self._seeds_at_s = now_s + SEED_RETRY_S
         live = {record.node_id: record.endpoints for record in self._state.membership.live()}
-        taken = {endpoint for endpoints in live.values() for endpoint in endpoints}
-        for endpoint, seed in self._seeds.items():
-            if seed.path is None and seed.node_id not in live and endpoint not in taken:
-                seed.path = self._dial((endpoint,), None, now_s)
+        for endpoint in self._seeds.due(live, now_s):
+            self._seeds.dialled(endpoint, self._dial((endpoint,), None, now_s))
 
     def _dial_graves(self, now_s: float) -> None:
         """Look for members that have died, and may have been cut off only."""
@@ -280,9 +264,7 @@ class Contacts:
         if entry.again_s is None:
             self._state.effects.append(ClosePath(path))
         self._graves.path_switched(path, None)
-        for seed in self._seeds.values():
-            if seed.path == path:
-                seed.path = None
+        self._seeds.path_switched(path, None)
         peer = self._state.peers.get(entry.node_id) if entry.node_id is not None else None
         if peer is not None and peer.dialled == path:
             peer.dialled, peer.dialled_up = None, False
@@ -370,9 +352,7 @@ class Contacts:
             self._state.effects.append(ClosePath(path))
         entry.again_s = None
         self._state.effects.append(OpenPath(new, entry.dial.endpoint))
-        for seed in self._seeds.values():
-            if seed.path == path:
-                seed.path = new
+        self._seeds.path_switched(path, new)
         self._graves.path_switched(path, new)
         self.shortcuts.path_switched(path, new)
         if entry.node_id is not None:
@@ -599,7 +579,7 @@ class Contacts:
         """We can't talk with the peer, who is no member. It is not greeted again before its path is new."""
         self.attachments.shun(peer.node_id)
         path = peer.dialled
-        if path is not None and any(seed.path == path for seed in self._seeds.values()):
+        if path is not None and self._seeds.are_dialled_on(path):
             entry = self._dials[path]
             entry.node_id, entry.refused = None, True
             peer.dialled, peer.dialled_up = None, False
