@@ -47,12 +47,12 @@ class Circles:
 
         site.node.agency.arrivals._place_of_absent = take_to_be_there  # type: ignore[method-assign]
 
-    def publish(self, name: int) -> None:
+    def publish(self, name: int, spaces: int = 0) -> None:
         site, where = self.sites[name], self.sites[self.views[name]].node_id
         if not site.node.can_publish(where):
             return
         site.node.agency.locations.learn(KEY, where)
-        site.publish(f"{name}:{self.published[name]}", KEY)
+        site.publish(f"{name}:{self.published[name]}" + " " * spaces, KEY)
         self.published[name] += 1
 
     def deliver(self, which: int) -> None:
@@ -76,7 +76,8 @@ class Circles:
 
     def check_all_are_finished(self, run: str) -> None:
         """Every event was handled, or is known to be dead, and nobody waits for one."""
-        ended = {text for _, _, text in self.wiring.log} | {text for site in self.sites for text, _ in site.dead}
+        ended = {text.strip() for _, _, text in self.wiring.log}
+        ended |= {text.strip() for site in self.sites for text, _ in site.dead}
         assert ended == {f"{name}:{number}" for name, count in self.published.items() for number in range(count)}, run
         assert [site.node.unfinished_events for site in self.sites] == [0] * len(self.sites), run
         assert not any(site.node.agency.routes.ways for site in self.sites), run
@@ -117,6 +118,39 @@ def test_no_events_wait_for_each_other_and_all_come_once_and_in_order(first: int
         circles = run(seed, limits=limits)
         circles.check_all_are_finished(f"seed {seed}")
         circles.check_order(f"seed {seed}")
+
+
+def test_two_nodes_that_send_back_each_others_large_events_come_to_an_end() -> None:
+    """Each of them fills a window alone."""
+    circles = Circles(replace(QUIET, events=EventLimits(window_bytes=1_000)))
+    circles.see(0, 1)
+    circles.see(1, 0)
+    for name in (0, 1):
+        for _ in range(2):
+            circles.publish(name, spaces=900)
+    circles.wiring.settle()
+    circles.agree()
+    circles.check_all_are_finished("0 and 1")
+    circles.check_order("0 and 1")
+
+
+def test_order_holds_when_a_link_was_lost_of_which_nothing_had_come() -> None:
+    circles = Circles()
+    publisher, first, second = circles.sites[:3]
+    circles.see(1, 2)
+    circles.see(0, 1)
+    circles.publish(0)
+    circles.wiring._forget_wires(publisher.node_id, first.node_id)
+    circles.reset(0, 1)
+    circles.wiring.hold(first, second)
+    circles.wiring.pass_time(3)  # it has been sent anew, and then on to where it has not come
+    circles.see(1, HOST)
+    circles.publish(0)
+    circles.wiring.settle()
+    circles.wiring.release(first, second)
+    circles.agree()
+    circles.check_all_are_finished("two")
+    circles.check_order("two")
 
 
 def test_nothing_is_left_when_links_are_lost_meanwhile() -> None:

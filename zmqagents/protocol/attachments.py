@@ -252,6 +252,7 @@ class Attachments:
 
     def _attach(self, attachment: Attachment, now_s: float) -> None:
         attachment.attached, attachment.told, attachment.ask_at_s = True, False, math.inf
+        attachment.refused = False
         older = [one for one in self._serving if one.forwarder_id == attachment.forwarder_id]
         self._serving = sorted([*self._serving, attachment], key=lambda one: one.forwarder_id)
         for one in older:  # its ROUTER has given our routing id to the newer connection

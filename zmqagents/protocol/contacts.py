@@ -304,8 +304,13 @@ class Contacts:
             self.abandon(path, now_s)
             return False
         kept = min(there, key=lambda number: (there[number].sought is not None, number))
-        for number in there:
-            if number != kept:
+        for number, other in there.items():
+            if number == kept:
+                continue
+            if other.shortcut is not None and there[kept].shortcut is not None:
+                self.shortcuts.gives_way(other.shortcut, now_s)
+                self.hang_up(number)
+            else:
                 self.abandon(number, now_s)
         return kept == path
 

@@ -43,6 +43,29 @@ class Sent(NamedTuple):
     origin: Origin | None
 
 
+class _Onward:
+    """How many events that have made hops are unfinished on a link."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+
+    def has_any_from(self, hops: int) -> bool:
+        """Whether any has made as many hops, or more."""
+        return any(other >= hops for other in self._counts)
+
+    def add(self, hops: int) -> None:
+        """One more is unfinished."""
+        self._counts[hops] = self._counts.get(hops, 0) + 1
+
+    def remove(self, hops: int) -> None:
+        """One is finished."""
+        self._counts[hops] -= 1
+        if not self._counts[hops]:
+            del self._counts[hops]
+
+
 class EventOutbox:
     """The unfinished events of one link, by sequence number.
 
@@ -50,18 +73,19 @@ class EventOutbox:
     home, can't: those beyond the window are kept here until it has room. They are bounded where they came from.
 
     Events may go in circles while nodes disagree. Then two nodes could fill each other's windows with events that each
-    has to send back, and wait for ever. So each hop gives an event a little more room than those behind it have: those
-    that have come farthest go first, and end, at the latest, where no further hop is allowed (P. M. Merlin and
-    P. J. Schweitzer: Deadlock Avoidance in Store-and-Forward Networks, 1980).
+    has to send back, and wait for ever. So one event of each count of hops always has room, if none that has come
+    farther is unfinished: those that have come farthest go on, and at the latest end where no further hop is allowed
+    (after P. M. Merlin and P. J. Schweitzer: Deadlock Avoidance in Store-and-Forward Networks, 1980).
     """
 
-    __slots__ = ("_events", "_later", "_limits", "_load")
+    __slots__ = ("_events", "_later", "_limits", "_load", "_onward")
 
     def __init__(self, limits: EventLimits | None = None) -> None:
         self._limits = limits or EventLimits()
         self._events: dict[int, Sent] = {}
         self._later: dict[int, deque[Sent]] = {}
         """Those that are kept, by hops."""
+        self._onward = _Onward()
         self._load = Load()
 
     def __len__(self) -> int:
@@ -69,14 +93,12 @@ class EventOutbox:
 
     def has_room(self, hops: int = 0) -> bool:
         """Whether one more event that has made so many hops may be sent; always, if there is none."""
-        return hops not in self._later and self._fits(hops)
-
-    def _fits(self, hops: int) -> bool:
+        if self._later and hops in self._later:
+            return False
         load, limits = self._load, self._limits
-        if not load.count:
+        if load.count < limits.window_events and load.weight_bytes < limits.window_bytes:
             return True
-        windows = 1 + hops / MAX_EVENT_HOPS
-        return load.count < windows * limits.window_events and load.weight_bytes < windows * limits.window_bytes
+        return not load.count or (hops > 0 and not self._onward.has_any_from(hops))
 
     def keep(self, event: Event, weight: int, origin: Origin | None = None) -> None:
         """The event is to be sent when there is room, in its turn."""
@@ -85,18 +107,20 @@ class EventOutbox:
     def take(self) -> Sent | None:
         """The next event that was kept and that there is room for now."""
         hops = max(self._later, default=None)  # if it has no room, none has
-        if hops is None or not self._fits(hops):
+        if hops is None:
             return None
-        waiting = self._later[hops]
-        sent = waiting.popleft()
-        if not waiting:
-            del self._later[hops]
+        waiting = self._later.pop(hops)
+        sent = waiting.popleft() if self.has_room(hops) else None
+        if waiting:
+            self._later[hops] = waiting
         return sent
 
     def sent(self, number: int, event: Event, weight: int | None = None, origin: Origin | None = None) -> None:
         """The event left with this sequence number."""
         weight = weight_of_event(event) if weight is None else weight
         self._events[number] = made(Sent, (event, weight, origin))
+        if event.hops:
+            self._onward.add(event.hops)
         load = self._load
         load.count += 1
         load.weight_bytes += weight
@@ -109,6 +133,8 @@ class EventOutbox:
             sent = take(number, None)
             if sent is not None:
                 finished.append(sent)
+                if sent.event.hops:
+                    self._onward.remove(sent.event.hops)
         self._load.count -= len(finished)
         self._load.weight_bytes -= sum([sent.weight_bytes for sent in finished])
         return finished
@@ -120,6 +146,7 @@ class EventOutbox:
             events += self._later[hops]
         self._events.clear()
         self._later.clear()
+        self._onward = _Onward()
         self._load = Load()
         return events
 
@@ -127,12 +154,13 @@ class EventOutbox:
 class EventInbox:
     """The events of one link that are being handled here, by receipt: a number that no other event here has."""
 
-    __slots__ = ("_events", "_limits", "_load")
+    __slots__ = ("_events", "_limits", "_load", "_onward")
 
     def __init__(self, limits: EventLimits | None = None) -> None:
         self._limits = limits or EventLimits()
         self._events: dict[int, list[int]] = {}
-        """Sequence number in this life of the link, weight, and the recipients that have not finished it."""
+        """Sequence number in this life of the link, weight, the recipients that have not finished it, and its hops."""
+        self._onward = _Onward()
         self._load = Load()
 
     def __len__(self) -> int:
@@ -141,13 +169,24 @@ class EventInbox:
     def __iter__(self) -> Iterator[int]:
         return iter(self._events)
 
-    def came(self, receipt: int, number: int, weight: int, recipients: int = 1) -> None:
+    def came(self, receipt: int, number: int, weight: int, recipients: int = 1, hops: int = 0) -> None:
         """An event of that weight, for so many agents, came with this sequence number.
 
         RemoteProtocolError if the peer, sending it, ignores its window.
         """
-        self._load.admit(weight, "events", self._limits.window_events, self._limits.window_bytes)
-        self._events[receipt] = [number, weight, recipients]
+        if hops:
+            self._came_on(weight, min(hops, MAX_EVENT_HOPS))
+        else:
+            self._load.admit(weight, "events", self._limits.window_events, self._limits.window_bytes)
+        self._events[receipt] = [number, weight, recipients, hops]
+
+    def _came_on(self, weight: int, hops: int) -> None:
+        """It was sent on, and may have had room for that reason alone."""
+        if self._onward.has_any_from(hops):
+            self._load.admit(weight, "events", self._limits.window_events, self._limits.window_bytes)
+        else:
+            self._load.add(weight)
+        self._onward.add(hops)
 
     def finished(self, receipt: int, recipients: int = 1) -> int | None:
         """So many of its recipients have finished it: its sequence number if that were the last ones.
@@ -164,9 +203,12 @@ class EventInbox:
         load = self._load
         load.count -= 1
         load.weight_bytes -= entry[1]
+        if entry[3]:
+            self._onward.remove(min(entry[3], MAX_EVENT_HOPS))
         return entry[0]
 
     def clear(self) -> None:
         """The link was reset."""
         self._events.clear()
+        self._onward = _Onward()
         self._load = Load()

@@ -126,7 +126,7 @@ class Relay:
         self._returns.failed(node_id)
         if node_id in self._nodes:
             self._detach(node_id, "its connection has ended")
-            if not self.draining:
+            if not self.draining and len(self._returns) < self.limits.max_nodes:
                 self._returns.lost(node_id, now_s)
                 self._wake()
 
@@ -163,7 +163,7 @@ class Relay:
         for node_id in back:
             if len(self._nodes) < self.limits.max_nodes and not self.draining:
                 self._admit(node_id)
-                self._nodes[node_id].stale = True  # its program will ask, but perhaps much later
+                self._herald.list_to(node_id, 0, now_s)  # ahead of what is relayed to it
         self._herald.try_all(away)
         self._herald.tick(now_s)
         self._wake()

@@ -105,6 +105,12 @@ class Shortcuts:
         one.at_s, one.ended_s = now_s + one.wait_s, now_s
         one.wait_s = min(2 * one.wait_s, LAST_WAIT_S)
 
+    def gives_way(self, node_id: NodeId, now_s: float) -> None:
+        """Another member is looked for at the same endpoint: the node has its turn soon."""
+        one = self._tries[node_id]
+        self._end(one)
+        one.at_s, one.ended_s = now_s + SOON_S, now_s
+
     def hurry(self, node_id: NodeId, now_s: float) -> None:
         """Something shows that the member can be reached: dial it as soon as may be."""
         one = self._tries.get(node_id)

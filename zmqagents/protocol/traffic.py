@@ -175,7 +175,7 @@ class Traffic:
 
     def _event_came(self, peer: Peer, number: int, frame: f.Event) -> None:
         receipt = self._state.take_receipt()
-        peer.handling.came(receipt, number, weight_of_event(frame), len(frame.recipients))
+        peer.handling.came(receipt, number, weight_of_event(frame), len(frame.recipients), frame.hops)
         self.agency.arrivals.event(peer.node_id, receipt, frame, self._now_s)
 
     def _events_done(self, peer: Peer, _number: int, frame: f.EventDone) -> None:

@@ -80,7 +80,7 @@ class BoundedQueues(Bounded):
 
     def _peer_sizes(self, peer: Peer) -> Iterator[Size]:
         yield "controls", len(peer.controls), MAX_CONTROLS
-        yield "unfinished events", len(peer.outbox._events), EXCESS * peer.outbox._limits.window_events
+        yield "unfinished events", len(peer.outbox._events), peer.outbox._limits.window_events + MAX_EVENT_HOPS
         yield "events that wait for room", len(peer.outbox) - len(peer.outbox._events), MOST_WAITING
         yield "events being handled", len(peer.handling), EXCESS * peer.outbox._limits.window_events + 1
         yield "events done", len(peer.done), EXCESS * peer.outbox._limits.window_events + 1

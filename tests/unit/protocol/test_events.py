@@ -65,34 +65,52 @@ def test_drained_outbox_gives_its_events_in_order_and_starts_anew() -> None:
     assert (len(outbox), outbox.has_room(), outbox.drain()) == (0, True, [])
 
 
-def test_each_hop_gives_an_event_an_eighth_of_a_window_more() -> None:
-    outbox = outbox_with(*[0] * 8, window_events=8, payload_bytes=10_000)
+def test_one_event_of_each_count_of_hops_has_room_if_none_has_come_farther() -> None:
+    outbox = outbox_with(0, 0, 0, payload_bytes=10_000)
     rooms = []
-    for number in range(9, 18):
-        rooms.append([hops for hops in range(MAX_EVENT_HOPS + 1) if outbox.has_room(hops)])
-        outbox.sent(number, event(f"e{number}"))
-    assert rooms == [list(range(least, MAX_EVENT_HOPS + 1)) for least in range(1, MAX_EVENT_HOPS + 1)] + [[]]
+    for number, hops in enumerate((3, 1, 2, 5, 4), 4):
+        rooms.append([hops for hops in range(7) if outbox.has_room(hops)])
+        outbox.sent(number, replace(event(f"e{number}"), hops=hops))
+    assert rooms == [[1, 2, 3, 4, 5, 6], [4, 5, 6], [4, 5, 6], [4, 5, 6], [6]]
+    outbox.done([4, 7])
+    assert [hops for hops in range(7) if outbox.has_room(hops)] == [5, 6]
 
 
-def test_each_hop_gives_an_event_an_eighth_of_a_window_more_in_bytes_too() -> None:
-    a_quarter = EMPTY_WEIGHT // 4
-    outbox = outbox_with(a_quarter, a_quarter, window_events=100, payload_bytes=0)
-    assert [hops for hops in range(MAX_EVENT_HOPS + 1) if outbox.has_room(hops)] == list(range(3, MAX_EVENT_HOPS + 1))
+def test_that_one_has_room_whatever_it_weighs() -> None:
+    outbox = outbox_with(10_000)
+    outbox.sent(2, replace(event("e2", text="x" * 10_000), hops=1))
+    assert (outbox.has_room(1), outbox.has_room(2)) == (False, True)
 
 
 def test_of_events_that_have_to_wait_those_that_have_come_farthest_go_first() -> None:
-    outbox = outbox_with(*[0] * 16, window_events=8, payload_bytes=10_000)
+    outbox = outbox_with(0, 0, 0, payload_bytes=10_000)
     for hops in (0, 1, 2, 1):
         outbox.keep(replace(event(f"hops {hops}"), hops=hops), 1)
-    assert (outbox.has_room(1), outbox.has_room(2), outbox.take()) == (False, False, None)
-    outbox.done(range(1, 9))
+    assert not outbox.has_room(1), "it would overtake"
     taken = []
     while (sent := outbox.take()) is not None:
         taken.append(sent.event.message_id)
-        outbox.sent(100 + len(taken), *sent)
-    assert (taken, len(outbox)) == (["hops 2"], 12)
-    outbox.done(range(9, 17))
+        outbox.sent(10 + len(taken), *sent)
+    assert (taken, len(outbox)) == (["hops 2"], 7)
+    outbox.done([1, 2, 3])
+    while (sent := outbox.take()) is not None:
+        taken.append(sent.event.message_id)
+        outbox.sent(10 + len(taken), *sent)
+    assert taken == ["hops 2", "hops 1", "hops 1"]
     assert [sent.event.message_id for sent in outbox.drain()] == ["hops 2", "hops 1", "hops 1", "hops 0"]
+
+
+def test_inbox_takes_what_such_an_outbox_sends_and_no_more() -> None:
+    inbox = EventInbox(EventLimits(window_events=3))
+    for receipt in range(6):
+        inbox.came(receipt, receipt, 1)
+    for receipt, hops in ((6, 1), (7, 2), (8, MAX_EVENT_HOPS)):
+        inbox.came(receipt, receipt, 1, hops=hops)
+    for hops in (0, 1, 2, MAX_EVENT_HOPS, MAX_EVENT_HOPS + 1):
+        with pytest.raises(RemoteProtocolError, match="the window is 3"):
+            inbox.came(9, 9, 1, hops=hops)
+    assert inbox.finished(8) == 8
+    inbox.came(9, 9, 1, hops=3)
 
 
 def test_event_that_has_to_wait_is_taken_in_its_turn_when_there_is_room() -> None:

@@ -223,6 +223,30 @@ class TestMeeting:
         asked = [path for path, parts in wire.node.transmit(wire.now_s) if isinstance(path, int)]
         assert asked == [seed]
 
+    def test_members_that_are_said_to_be_at_one_endpoint_are_looked_for_there_in_turn(self) -> None:
+        wire = Wire()
+        node, contacts = wire.node, wire.node.contacts
+        node.state.forwarder_of = lambda *_: 99
+        ids = [node_id(name) for name in ("one", "two")]
+        for name in ("one", "two"):
+            node.membership.merge(encode_record(make_record(name, endpoints=("data://x",))), wire.now_s)
+            node.state.peer(node_id(name)).forwarded = 99
+        wire.pass_time(0.5)
+        paths = [effect.path for effect in wire.effects(e.OpenPath) if isinstance(effect, e.OpenPath)]
+        for path in paths:
+            contacts.path_up(path, wire.now_s)
+        assert wire.effects(e.ClosePath) == [e.ClosePath(paths[1])]
+        contacts.identify(paths[0], ids[1], wire.now_s)  # it is the other that is there
+        opened: list[e.Effect] = []
+        while not opened and wire.now_s < 103:
+            wire.pass_time(0.25)
+            opened = wire.effects(e.OpenPath)
+        [dial] = opened
+        assert isinstance(dial, e.OpenPath)
+        contacts.path_up(dial.path, wire.now_s)
+        contacts.identify(dial.path, ids[1], wire.now_s)
+        assert node.state.peers[ids[1]].dialled == dial.path
+
 
 class TestPaths:
     def test_own_dialled_path_is_better_than_the_peers_connection(self, wire: Wire) -> None:

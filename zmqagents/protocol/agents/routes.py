@@ -2,9 +2,9 @@
 
 Promised: the events of one publisher for one agent arrive in the order in which they were published, wherever the agent
 goes meanwhile and whatever the nodes believe of that; and each is delivered, or told of as dead. (After the loss of a
-node, what was unfinished there is sent anew, ahead of what waits, and may come twice.) Events for one agent that came
-from one previous hop with one count of hops take one *way* at a time. As long as some of them are unfinished at one
-node, a further one that should go elsewhere, or stay here, either
+link, what was unfinished there is sent anew, ahead of what waits, and may come twice, or late.) Events for one agent
+that came from one previous hop with one count of hops take one *way* at a time. As long as some of them are unfinished
+at one node, a further one that should go elsewhere, or stay here, either
 
 - waits, if it has made no hop yet, be it at its publisher or at the first node that it has come to; or
 - follows them to that node, if it has made one: links keep their order.
@@ -31,6 +31,8 @@ from zmqagents.protocol.events import Origin, Sent
 from zmqagents.protocol.frames import Event
 from zmqagents.protocol.ids import AgentKey, NodeId
 from zmqagents.protocol.state import NodeState
+
+MAX_LOSSES = 8  # of the link on which an event is unfinished: it may be what ends each process that handles it
 
 
 class Waiting(NamedTuple):
@@ -80,6 +82,8 @@ class EventRoutes:
         """Events that wait for their way, one for each agent."""
         self.forwarded = 0
         """Events of others that are on their way from here."""
+        self._losses: dict[str, int] = {}
+        """How often a link was lost on which an event was unfinished that is on its way from here, by message id."""
 
     def is_free(self, key: AgentKey, origin: Origin | None = None) -> bool:
         """Whether an event for an agent on this node may be delivered now: none before it is on its way elsewhere."""
@@ -133,6 +137,7 @@ class EventRoutes:
         for node_id, keys in groups.items():
             part = event if len(keys) == len(event.recipients) else replace(event, recipients=keys)
             if node_id == self._state.node_id:
+                self._losses.pop(event.message_id, None)
                 self._here(part, origin)
             elif self._send(node_id, part, origin):
                 self._count(part, origin, node_id)
@@ -173,6 +178,7 @@ class EventRoutes:
 
     def bury(self, event: Event, origin: Origin | None, reason: str) -> None:
         """The event reaches these recipients never."""
+        self._losses.pop(event.message_id, None)
         self._state.effects.append(EventDead(event, reason))
         if origin is not None:
             self._finished(origin, len(event.recipients))
@@ -180,6 +186,8 @@ class EventRoutes:
     def done(self, sent: Sent) -> None:
         """The handlers of an event that was sent have ended."""
         event, _, origin = sent
+        if self._losses:
+            self._losses.pop(event.message_id, None)
         for key in event.recipients:
             way = key if origin is None else _way(key, origin)
             route = self.ways.get(way)
@@ -206,10 +214,12 @@ class EventRoutes:
             del self.ways[way]
         self.forwarded -= sum(sent.origin is not None for sent in unfinished)
         for event, _, origin in unfinished:
-            if event.hops >= MAX_EVENT_HOPS:
+            losses = self._losses.get(event.message_id, 0) + 1
+            if losses > MAX_LOSSES:
                 self.bury(event, origin, "the link with its home was lost each time")
             else:
-                self.send(replace(event, hops=event.hops + 1), origin)
+                self._losses[event.message_id] = losses
+                self.send(event, origin)
         for route in ended.values():
             if route.waiting:
                 self._send_all(route.waiting)

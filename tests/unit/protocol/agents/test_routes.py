@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from tests.unit.protocol.agents.wiring import Site, Wiring, key_that_goes, keys_at, node_id
 from tests.unit.protocol.builders import event
 from zmqagents.protocol.agents.residents import Stay
+from zmqagents.protocol.agents.routes import MAX_LOSSES
 from zmqagents.protocol.bounds import MAX_EVENT_HOPS
 from zmqagents.protocol.events import Origin
 from zmqagents.protocol.frames import Event
@@ -178,14 +179,20 @@ def test_event_that_was_sent_on_too_often_is_dead_and_finished_for_its_sender(wi
 
 
 def test_event_whose_way_was_lost_too_often_is_dead(wiring: Wiring) -> None:
-    caller, one, _ = wiring.join(0), wiring.join(1, ["worker"]), wiring.join(2, ["worker"])
-    [key] = keys_at(one)
-    one.slow.add(key)
-    caller.node.deliver(replace(event("e", [key], "e"), hops=MAX_EVENT_HOPS), wiring.now_s)
-    caller.work()
+    """As it may be what ends each process that handles it."""
+    caller, host = wiring.join(0), wiring.join(1, ["worker"])
+    host.slow.add("worker/a")
+    caller.publish("e", "worker/a")
     wiring.settle()
-    wiring.die(one)
+    for number in range(2, MAX_LOSSES + 3):
+        assert (host.seen("worker/a"), caller.dead) == (["e"], [])
+        successor = wiring.join(number, ["worker"])
+        successor.slow.add("worker/a")
+        wiring.die(host)
+        wiring.pass_time(0.5)
+        host = successor
     assert caller.dead == [("e", "the link with its home was lost each time")]
+    assert not caller.node.agency.routes._losses
 
 
 def test_event_has_no_way_left_when_the_last_host_is_gone(wiring: Wiring) -> None:
