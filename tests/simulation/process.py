@@ -22,7 +22,7 @@ from zmqagents.protocol.state import NodeLimits
 JOIN_TIMEOUT_S = 3.0
 DRAIN_TIMEOUT_S = 10.0
 POLL_S = 0.05
-LINGER_S = 0.3  # from a node's last words to the end of its process
+LINGER_S = 0.5  # from a node's last words to the end of its process: time for one that comes late
 
 
 def agent_at(node_id: NodeId) -> AgentKey:

@@ -161,8 +161,9 @@ class Node:
         return len(self.pending.calls) + len(self.served.calls) > 1
 
     def is_quiet(self) -> bool:
-        """Whether everything sent has been acknowledged by those who can be reached."""
-        return all(peer.link.is_quiet() or peer.path is None for peer in self.state.peers.values())
+        """Whether everything sent, or about to be, has been acknowledged by those who can be reached."""
+        peers = self.state.peers.values()
+        return all((peer.link.is_quiet() and not peer.done) or peer.path is None for peer in peers)
 
     def _reachable(self, node_id: NodeId, now_s: float) -> Peer | None:
         """The peer of a member, to which a path is there or being made; None for who is no member."""

@@ -11,6 +11,7 @@ from zmqagents.protocol.membership import TOMBSTONE_LIFE_S, Change
 
 KNOWN_WITHIN_S = 2.5  # some of it for delays, lost envelopes and helpers that are busy
 RELAYED_KNOWN_WITHIN_S = 8.0  # nobody refuses a dial then; and forwarders that die at the same time cost 5 s
+MET_WITHIN_S = 1.0  # slow greetings, and some that were lost
 NEWCOMER_KNOWS_WITHIN_S = 6.5  # that one whom it has never reached is dead
 EXPECTED_STRAYS = {WireCode.WRONG_NODE, WireCode.ILLEGAL_NOW}
 """What a process that comes to a dead one's port, or back from the dead, has to expect."""
@@ -69,7 +70,8 @@ class DeathKnown(Invariant):
             if dead.alive or now_s > dead.ended_s + 2 * NEWCOMER_KNOWS_WITHIN_S or self._has_busy_heir(dead):
                 continue
             for process in self.run.alive:
-                within_s = KNOWN_WITHIN_S if process.started_s < dead.ended_s else NEWCOMER_KNOWS_WITHIN_S
+                had_met_it = process.started_s < dead.ended_s - MET_WITHIN_S
+                within_s = KNOWN_WITHIN_S if had_met_it else NEWCOMER_KNOWS_WITHIN_S
                 if self.run.forwarders:
                     within_s = RELAYED_KNOWN_WITHIN_S
                 late = now_s > max(dead.ended_s, process.started_s) + within_s
