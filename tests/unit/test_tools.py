@@ -218,7 +218,7 @@ def job(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[subpro
 ENDS_ON_CTRL_C = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
 IGNORES_CTRL_C = """
 import os, signal
-signal.signal(signal.SIGINT, lambda number, frame: print("asked", flush=True))
+signal.signal(signal.SIGINT, lambda number, frame: os.write(1, b"asked\\n"))  # print may be under way
 print(os.getpid(), flush=True)
 while True:
     signal.pause()
