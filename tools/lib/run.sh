@@ -57,7 +57,8 @@ _end_group() {
 
 # run_job COMMAND...: runs it in a process group of its own, with nothing to read, and returns its status. Exits when a
 # signal came meanwhile, once the command has ended. (Bash runs a trap only after the command in the foreground has
-# ended, hence the background; there Python would find SIGINT ignored, hence job control.)
+# ended, hence the background; there Python would find SIGINT ignored, hence job control. Of a signal that comes in the
+# instant in which bash begins to wait it takes note only when the next one comes: bash 5.2, once in 3,000 tries.)
 run_job() {
   local status=0
   [[ -z $INTERRUPTED ]] || exit "$INTERRUPTED"
