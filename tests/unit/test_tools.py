@@ -270,7 +270,7 @@ def test_second_signal_kills_a_job_that_ignores_the_first(job: tuple[subprocess.
     assert script.stdout.readline() == "asked\n"
     end = time.monotonic() + 20
     while script.poll() is None and time.monotonic() < end:
-        script.send_signal(signal.SIGINT)  # of one that comes just as bash begins to wait, bash takes note with the next
+        script.send_signal(signal.SIGINT)  # bash takes note of one that comes just as it begins to wait with the next
         with contextlib.suppress(subprocess.TimeoutExpired):
             script.wait(timeout=1)
 
