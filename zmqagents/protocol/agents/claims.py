@@ -98,9 +98,7 @@ class Claims:
 
     def node_gone(self, node_id: NodeId) -> None:
         """Nothing is active on that node any more; or so it seems: if it comes back, it is asked."""
-        self._gone[node_id] = None
-        if len(self._gone) > MAX_GONE:
-            del self._gone[next(iter(self._gone))]
+        self._ask_when_back(node_id)
         for resident in self._residents:
             if resident.told == node_id:
                 resident.told = None
@@ -112,6 +110,11 @@ class Claims:
             census.heard.discard(node_id)
             if census.asked.pop(node_id, None) is not None:
                 self._ask_soon(agent_type, census)
+
+    def _ask_when_back(self, node_id: NodeId) -> None:
+        self._gone[node_id] = None
+        if len(self._gone) > MAX_GONE:
+            del self._gone[next(iter(self._gone))]
 
     def link_lost(self, node_id: NodeId) -> None:
         """What was asked of the node, or told it, may not have arrived."""
@@ -229,6 +232,7 @@ class Claims:
     def claimed(self, peer: NodeId, frame: f.Claim, now_s: float) -> None:
         """Take a CLAIM; not of who is no member, and is asked when it is one again."""
         if self._state.membership.get(peer) is None:
+            self._ask_when_back(peer)  # it does not tell again what it has told
             return
         for key in frame.agents:
             self._claimed(peer, key)

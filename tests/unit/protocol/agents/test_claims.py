@@ -178,6 +178,18 @@ class TestEntries:
         wiring.pass_time(1.0)
         assert entry(two, key) == one.node_id
 
+    def test_node_whose_claim_came_before_it_was_a_member_is_asked_when_it_is_one(self, wiring: Wiring) -> None:
+        """It takes the claim for told; and of two activations one would never be found."""
+        home, host = wiring.add(1, ["worker"]), wiring.add(2, ["worker"])
+        [key] = keys_at(host)
+        assert host.call(key, "first").outcomes
+        home.node.agency.claims.claimed(host.node_id, f.Claim(0, True, [key]), wiring.now_s)
+        assert home.node.agency.claims.entry(key) is None
+        wiring.connect(home, host)
+        wiring.settle()
+        wiring.pass_time(0.5)
+        assert wiring.sent["Census"] == 1
+
     def test_entry_that_is_wrong_is_taken_back_when_it_misleads_somebody(self, wiring: Wiring) -> None:
         caller, one, two = wiring.join(0), wiring.join(1, ["worker"]), wiring.join(2, ["worker"])
         [key] = keys_at(one)
