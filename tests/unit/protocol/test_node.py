@@ -297,6 +297,15 @@ class TestPaths:
         assert request(1) in wire.frames()
 
 
+def test_node_that_has_yet_to_say_that_an_event_is_done_is_not_quiet(wire: Wire) -> None:
+    wire.send(event("e", ["worker/a"]))
+    [came] = wire.effects(e.Incoming)
+    assert isinstance(came, e.Incoming)
+    quiet_before = wire.node.is_quiet()
+    wire.node.event_done(PEER, came.number, ["worker/a"])
+    assert (quiet_before, wire.node.is_quiet()) == (True, False)
+
+
 class TestTime:
     def test_heartbeat_is_published_every_second_and_tells_of_the_table(self) -> None:
         wire = Wire()
